@@ -1,0 +1,132 @@
+"""Read and write the files in which the stages meet.
+
+A stage writes into a scratch folder beside its own and renames the whole folder at the end, so that what stands under
+``data/<stage>/`` is always complete. Small files are checked for their columns where they are read.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from competition.errors import CompetitionError
+from competition.layout import SAMPLES
+
+FLOAT_FORMAT = "%.9g"  # nine digits bring every float32 back exactly
+
+
+@contextmanager
+def stage_folder(folder: Path) -> Iterator[Path]:
+    """Give a scratch folder that becomes ``folder`` when the block ends without an error.
+
+    An error removes the scratch folder and leaves an earlier ``folder`` as it was; what a killed run left is removed
+    at the next start.
+    """
+    scratch = folder.with_name(f".{folder.name}.partial")
+    replaced = folder.with_name(f".{folder.name}.old")
+    for stale in (scratch, replaced):
+        shutil.rmtree(stale, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+        if folder.exists():
+            folder.rename(replaced)
+        scratch.rename(folder)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def check_space(folder: Path, wanted_bytes: int) -> None:
+    """Refuse to begin what cannot fit on the disk of an existing ``folder``.
+
+    Raises:
+        CompetitionError: fewer than ``wanted_bytes`` are free.
+    """
+    free_bytes = shutil.disk_usage(folder).free
+    if wanted_bytes > free_bytes:
+        raise CompetitionError(
+            f"{folder.parent}: {wanted_bytes / 1e6:,.0f} MB are to be written and {free_bytes / 1e6:,.0f} MB are free;"
+            " free the difference, or ask for fewer views or smaller images"
+        )
+
+
+def require(path: Path, command: str) -> Path:
+    """Return ``path``, or say which command makes it."""
+    if not path.exists():
+        raise CompetitionError(f"{path} is missing; run '{command}' first")
+    return path
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CompetitionError(f"{path} is not valid JSON ({error}); run the stage that writes it again") from None
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    table.to_csv(path, index=False, lineterminator="\n", float_format=FLOAT_FORMAT, encoding="utf-8")
+
+
+def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Read a table of the project's own; every cell a string, exactly as written.
+
+    Raises:
+        CompetitionError: a column is missing.
+    """
+    # The only options that keep `007`, `1e5`, `NA`, `None` and empty cells as they are.
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8")
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise CompetitionError(
+            f"{path} has the columns {list(table.columns)}; {missing} are missing; run the stage that writes it again"
+        )
+    return table
+
+
+def read_samples(prepared: Path) -> pd.DataFrame:
+    """Read ``samples.csv`` with ``row`` and ``fold`` as whole numbers (``fold`` -1 in the test split)."""
+    path = require(prepared / SAMPLES, "compete prepare")
+    samples = read_csv(path, ["sample_id", "split", "row", "label", "fold", "file", "problem"])
+    return samples.astype({"row": "int64", "fold": "int64"})
+
+
+def create_array(path: Path, shape: tuple[int, ...]) -> None:
+    """Create a uint8 ``.npy`` file of this shape, filled with zeros, to be written by `write_rows`."""
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + int(np.prod(shape, dtype=np.int64)))
+
+
+def write_rows(path: Path, first_row: int, rows: np.ndarray) -> None:
+    """Write consecutive rows of an array made by `create_array`.
+
+    Plain writes, not a writable memory map: on a full disk a write raises OSError where a map kills the process.
+
+    Args:
+        path: the array's file.
+        first_row: index of the first row to write.
+        rows: uint8 (rows, ...), the trailing shape that of the array.
+    """
+    with path.open("r+b") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        file.seek(file.tell() + first_row * int(np.prod(rows.shape[1:], dtype=np.int64)))
+        file.write(np.ascontiguousarray(rows).data)
+
+
+def open_array(path: Path) -> np.ndarray:
+    """Map an array into memory, read-only."""
+    return np.load(path, mmap_mode="r")

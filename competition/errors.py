@@ -1,0 +1,27 @@
+"""What a user can act on: an error whose text says what was found, what was expected and what to do."""
+
+
+class CompetitionError(Exception):
+    """Ends a command with its text on stderr and exit code 1."""
+
+
+class Mistakes(CompetitionError):
+    """Several mistakes of one kind, told together.
+
+    Args:
+        heading: what was being read.
+        mistakes: one line each; at least one.
+    """
+
+    SHOWN = 20  # more lines than this push the heading off a small terminal
+
+    def __init__(self, heading: str, mistakes: list[str]) -> None:
+        self.mistakes = mistakes
+        lines = [f"  - {mistake}" for mistake in mistakes[: self.SHOWN]]
+        if len(mistakes) > self.SHOWN:
+            lines.append(f"  - and {len(mistakes) - self.SHOWN} more")
+        super().__init__("\n".join([heading, *lines]))
+
+
+class UnreadableError(Exception):
+    """One image file is damaged, cut short or no image; the text says why."""

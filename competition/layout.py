@@ -1,0 +1,48 @@
+"""Every path the project knows: the names of the files in which the stages meet."""
+
+from pathlib import Path
+
+STAGES = ("prepare", "augment", "tune", "train", "predict")
+
+# data/prepare
+SAMPLES = "samples.csv"
+CONTRACT = "contract.json"  # in data/train too, where it also holds what the model is
+REPORT = "report.json"
+OVERVIEW = "overview.png"
+
+# data/augment
+POLICY = "policy.json"
+PREVIEW = "preview.png"
+
+# data/tune
+TRIALS = "trials.csv"
+HYPERPARAMETERS = "hyperparameters.yaml"
+
+# data/train
+OOF = "oof.csv"
+METRICS = "metrics.json"
+HISTORY = "history.csv"
+CONFUSION = "confusion.csv"
+MISTAKES = "mistakes.png"
+ENV = "env.json"  # the one file whose bytes differ from run to run: it records time and machine
+
+# data/predict
+PROBABILITIES = "probabilities.csv"
+SUBMISSION = "submission.csv"
+
+LOCK = Path(".compete") / "lock"
+
+
+def pixels(split: str) -> str:
+    """Name the array of a split's images in ``data/prepare``."""
+    return f"{split}.npy"
+
+
+def view(number: int) -> str:
+    """Name the array of one view of all training samples in ``data/augment``."""
+    return f"view-{number}.npy"
+
+
+def weights(fold: int) -> str:
+    """Name the weights of the model validated on this fold in ``data/train``."""
+    return f"fold-{fold}.weights.h5"

@@ -1,0 +1,107 @@
+"""Run one function over many chunks of work on all cores, in order, with bounded memory and a progress bar."""
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from competition.errors import CompetitionError
+
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """Count the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def die_with_parent() -> None:
+    """End this worker process when its parent is gone, however the parent went."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _start_worker(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    die_with_parent()
+    import cv2
+
+    cv2.setNumThreads(0)  # the processes are the parallelism
+    initializer(*arguments)
+
+
+def progress_bar() -> Progress:
+    """Return a progress bar on stderr that leaves nothing behind, and is not drawn at all in a pipe."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def run_chunks(
+    function: Callable[[Chunk], Result],
+    chunks: Sequence[Chunk],
+    *,
+    size: Callable[[Chunk], int],
+    description: str,
+    initializer: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> Iterator[Result]:
+    """Yield ``function(chunk)`` for every chunk, in the order of the chunks.
+
+    Args:
+        function: a module-level function; runs in worker processes.
+        chunks: picklable pieces of work.
+        size: how far a finished chunk moves the progress bar.
+        description: what the bar says.
+        initializer, arguments: called once in each worker before its first chunk.
+
+    Raises:
+        CompetitionError: a worker process died.
+        Exception: whatever ``function`` raised.
+    """
+    workers = min(cores(), max(len(chunks), 1))
+    context = multiprocessing.get_context("spawn")  # a fork would copy whatever threads the caller has
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (initializer, arguments))
+    with progress_bar() as progress:
+        task = progress.add_task(description, total=sum(map(size, chunks)))
+        waiting: deque[tuple[Chunk, Future[Result]]] = deque()
+        remaining = iter(chunks)
+        try:
+            for chunk in remaining:
+                waiting.append((chunk, pool.submit(function, chunk)))
+                if len(waiting) >= 2 * workers:  # enough to keep every worker busy, no more than that in memory
+                    first, future = waiting.popleft()
+                    yield future.result()
+                    progress.advance(task, size(first))
+            while waiting:
+                first, future = waiting.popleft()
+                yield future.result()
+                progress.advance(task, size(first))
+        except BrokenProcessPool:
+            raise CompetitionError(
+                f"{description}: a worker process was killed, most often because memory ran out; "
+                "close other programs and run the command again"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,100 @@
+"""Find the image that an id means."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from competition.raw.sources import normal
+
+PROBE = 1000  # rows that decide which column holds the ids; more would only take longer
+
+
+@dataclass(frozen=True)
+class Match:
+    """Ids and their files.
+
+    Attributes:
+        folder: the folder that holds the images of these ids; "" is the top.
+        files: id -> the files it may mean there: one when all is well, none or several when not.
+    """
+
+    folder: str
+    files: dict[str, list[str]]
+
+    @property
+    def hits(self) -> int:
+        return sum(1 for files in self.files.values() if files)
+
+
+class ImageIndex:
+    """Look up images by what competitions call them: a path, its end, a file name, with or without extension."""
+
+    def __init__(self, images: Iterable[str]) -> None:
+        self.images = tuple(images)
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for image in self.images:
+            path = PurePosixPath(normal(image))
+            for name in {path.name, path.stem}:
+                self._by_name[name].append(image)
+
+    def find(self, sample_id: str) -> list[str]:
+        """List the images an id may mean anywhere in the source."""
+        wanted = normal(sample_id).strip("/")
+        name = wanted.rsplit("/", 1)[-1]
+        candidates = self._by_name.get(name, [])
+        if "/" not in wanted:
+            return candidates
+        return [image for image in candidates if _ends_with(normal(image), wanted)]
+
+    def match(self, ids: Iterable[str], split: str, folder: str | None = None) -> Match:
+        """Match ids to images, in the one folder that fits them best.
+
+        Competitions number their train and test images alike (``train/1.jpg``, ``test/1.jpg``), so an id means
+        something in a folder only. The folder that holds the most ids is taken; among equals the one with the fewest
+        other images, then one with the split's name in it, then the deepest.
+
+        Args:
+            ids: the ids.
+            split: ``train`` or ``test``.
+            folder: look here only, if given.
+        """
+        found = {sample_id: self.find(sample_id) for sample_id in dict.fromkeys(ids)}
+        if folder is None:
+            hits: Counter[str] = Counter()
+            for files in found.values():
+                hits.update({parent for file in files for parent in parents(file)})
+            sizes = Counter(parent for image in self.images for parent in parents(image))
+            folder = max(
+                hits,
+                key=lambda name: (hits[name], -sizes[name], split in name.lower(), name.count("/"), name),
+                default="",
+            )
+        inside = {sample_id: [file for file in files if is_in(file, folder)] for sample_id, files in found.items()}
+        return Match(folder, inside)
+
+    def id_column(self, table: pd.DataFrame) -> str | None:
+        """Name the column most of whose values are images, or None."""
+        share = {column: self._share(table[column].head(PROBE)) for column in table.columns}
+        best = max(share, key=lambda column: share[column], default=None)
+        return best if best is not None and share[best] > 0 else None
+
+    def _share(self, values: pd.Series) -> float:
+        return sum(1 for value in values if value and self.find(value)) / max(len(values), 1)
+
+
+def parents(file: str) -> list[str]:
+    """List the folders above a file, from the top ("") down."""
+    parts = file.split("/")[:-1]
+    return ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
+
+
+def is_in(file: str, folder: str) -> bool:
+    return not folder or file.startswith(folder + "/")
+
+
+def _ends_with(path: str, wanted: str) -> bool:
+    without_extension = path[: -len(PurePosixPath(path).suffix) or None]
+    return any(name == wanted or name.endswith("/" + wanted) for name in (path, without_extension))
