@@ -5,7 +5,7 @@ class CompetitionError(Exception):
     """Ends a command with its text on stderr and exit code 1."""
 
 
-class Mistakes(CompetitionError):
+class MistakesError(CompetitionError):
     """Several mistakes of one kind, told together.
 
     Args:

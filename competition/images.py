@@ -133,7 +133,8 @@ def write_images(files: Sequence[str], read: Read, out: Path, spec: ImageSpec, d
     create_array(out, (len(files), *spec.shape))
     per_chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // int(np.prod(spec.shape))))
     chunks = [range(start, min(start + per_chunk, len(files))) for start in range(0, len(files), per_chunk)]
-    sizes, unreadable = [np.zeros((0, 2), np.int64)], {}
+    sizes = [np.zeros((0, 2), np.int64)]
+    unreadable: dict[int, str] = {}
     for chunk_sizes, chunk_unreadable in run_chunks(
         _write_chunk,
         [(chunk.start, list(files[chunk.start : chunk.stop])) for chunk in chunks],
@@ -153,7 +154,9 @@ _job: tuple[Read, Path, ImageSpec]  # set once in each worker process
 def _start(read: Read, out: Path, spec: ImageSpec) -> None:
     global _job
     _job = (read, out, spec)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it says of broken files is told by `UnreadableError`
+    cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # what it says of broken files is told by `UnreadableError`
 
 
 def _write_chunk(chunk: tuple[int, list[str]]) -> tuple[np.ndarray, dict[int, str]]:

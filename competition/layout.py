@@ -22,7 +22,6 @@ HYPERPARAMETERS = "hyperparameters.yaml"
 OOF = "oof.csv"
 METRICS = "metrics.json"
 HISTORY = "history.csv"
-CONFUSION = "confusion.csv"
 MISTAKES = "mistakes.png"
 ENV = "env.json"  # the one file whose bytes differ from run to run: it records time and machine
 

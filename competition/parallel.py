@@ -9,9 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from competition.console import progress_bar
 from competition.errors import CompetitionError
 
 Chunk = TypeVar("Chunk")
@@ -42,20 +40,6 @@ def _start_worker(initializer: Callable[..., None], arguments: tuple[Any, ...]) 
 
     cv2.setNumThreads(0)  # the processes are the parallelism
     initializer(*arguments)
-
-
-def progress_bar() -> Progress:
-    """Return a progress bar on stderr that leaves nothing behind, and is not drawn at all in a pipe."""
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def run_chunks(

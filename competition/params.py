@@ -7,19 +7,20 @@ import difflib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from competition.errors import CompetitionError, Mistakes
+from competition.errors import CompetitionError, MistakesError
 
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Scalar = bool | int | float | str
+Validated = TypeVar("Validated", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -135,11 +136,17 @@ class TuneParams(Section):
     fold: CountOrNone
     space: dict[str, Range]
 
+    @model_validator(mode="after")
+    def _trials_need_a_space(self) -> "TuneParams":
+        if self.max_trials and not self.space:
+            raise ValueError(f"max_trials is {self.max_trials} but space is empty; set max_trials: 0")
+        return self
+
 
 class TrainParams(Section):
     epochs: Count
     batch_size: Count
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"]
+    optimizer: Literal["adam", "sgd", "rmsprop"]
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "cosine"]
     warmup_epochs: CountOrNone
@@ -160,6 +167,13 @@ class PredictParams(Section):
         return self
 
 
+class Recipe(Section):
+    """The two sections whose values may be tuned."""
+
+    model: ModelParams
+    train: TrainParams
+
+
 class Params(Section):
     seed: CountOrNone
     threads: Literal["auto"] | Count
@@ -170,6 +184,10 @@ class Params(Section):
     tune: TuneParams
     train: TrainParams
     predict: PredictParams
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe(model=self.model, train=self.train)
 
 
 # A check of the values that a type cannot make: the file as read -> lines that begin with a dotted path.
@@ -184,32 +202,32 @@ def load(path: Path, checks: tuple[Check, ...] = ()) -> Params:
         checks: further checks, run on the file as read, whose mistakes are told with the others.
 
     Raises:
-        Mistakes: every mistake, a line each, with its dotted path.
+        MistakesError: every mistake, a line each, with its dotted path.
         CompetitionError: the file is missing or not YAML.
     """
     raw = _read_yaml(path)
-    params, mistakes = _validate(raw)
+    params, mistakes = _validate(Params, raw)
     mistakes += _across(raw)
     for check in checks:
         mistakes += check(raw)
     if mistakes or params is None:
-        raise Mistakes(f"{path} has {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}:", mistakes)
+        raise MistakesError(f"{path} has {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}:", mistakes)
     return params
 
 
-def overlay(params: Params, values: dict[str, Scalar]) -> Params:
-    """Lay values over the sections they name by dotted path, and check the result.
+def overlay(recipe: Recipe, values: dict[str, Scalar]) -> Recipe:
+    """Lay values over the ones they name by dotted path.
 
     Raises:
-        Mistakes: a path or value that ``params.yaml`` could not hold either.
+        MistakesError: a path or value that ``params.yaml`` could not hold either.
     """
-    raw = params.model_dump(mode="json")
+    raw = recipe.model_dump(mode="json")
     for dotted, value in values.items():
         section, _, key = dotted.partition(".")
         raw.setdefault(section, {})[key] = value
-    laid, mistakes = _validate(raw)
+    laid, mistakes = _validate(Recipe, raw)
     if mistakes or laid is None:
-        raise Mistakes("these values do not fit params.yaml:", mistakes)
+        raise MistakesError("the hyperparameters do not fit params.yaml; run 'compete tune' again:", mistakes)
     return laid
 
 
@@ -219,7 +237,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.load(path)
     except FileNotFoundError:
-        raise CompetitionError(f"{path} is missing; run the command in the project's folder, or pass --params") from None
+        raise CompetitionError(
+            f"{path} is missing; run the command in the project's folder, or pass --params"
+        ) from None
     except (YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
@@ -230,10 +250,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in raw.items()}
 
 
-def _validate(raw: dict[str, Any]) -> tuple[Params | None, list[str]]:
+def _validate(schema: type[Validated], raw: dict[str, Any]) -> tuple[Validated | None, list[str]]:
     try:
         # JSON mode: lists become tuples, and nothing else is converted.
-        return Params.model_validate_json(json.dumps(raw, default=str)), []
+        return schema.model_validate_json(json.dumps(raw, default=str)), []
     except ValidationError as error:
         lines: dict[str, str] = {}
         for problem in error.errors(include_url=False):
@@ -250,9 +270,9 @@ def _real_path(location: tuple[int | str, ...], raw: Any, missing: bool) -> str:
     parts: list[str] = []
     value = raw
     for position, part in enumerate(location):
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
+        in_dict = isinstance(value, dict) and part in value
+        in_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if in_dict or in_list:
             value = value[part]
         elif not (missing and position == len(location) - 1):
             continue
@@ -310,7 +330,9 @@ def _across(raw: dict[str, Any]) -> list[str]:
     for section in ("train", "tune"):
         epochs, warmup = number(section, "epochs"), number("train", "warmup_epochs")
         if epochs is not None and warmup is not None and warmup >= epochs:
-            mistakes.append(f"train.warmup_epochs: is {warmup}; expected fewer than {section}.epochs, which is {epochs}")
+            mistakes.append(
+                f"train.warmup_epochs: is {warmup}; expected fewer than {section}.epochs, which is {epochs}"
+            )
     return mistakes + _space_mistakes(raw)
 
 
@@ -335,7 +357,7 @@ def _space_mistakes(raw: dict[str, Any]) -> list[str]:
             continue  # already told
         section, key = dotted.split(".")
         for value in span.ends:
-            _, wrong = _validate({**raw, section: {**raw[section], key: value}})
+            _, wrong = _validate(Params, {**raw, section: {**raw[section], key: value}})
             mistakes += [line.replace(dotted, where, 1) for line in wrong if line.startswith(dotted)]
         for other in span.when:
             if other == dotted or other not in space:

@@ -33,7 +33,9 @@ def make_folds(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # prepare tells it, with the names
         try:
-            for fold, (_, rows) in enumerate(splitter.split(np.zeros(len(labels)), labels, None if groups is None else together)):
+            for fold, (_, rows) in enumerate(
+                splitter.split(np.zeros(len(labels)), labels, None if groups is None else together)
+            ):
                 fold_of[rows] = fold
         except ValueError:  # every class has fewer samples than there are folds: nothing to stratify by
             fold_of_unit = np.random.default_rng(seed).permutation(len(units)) % folds

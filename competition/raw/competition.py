@@ -191,7 +191,9 @@ def _label_column(reader: _Reader, table: pd.DataFrame, table_name: str, taken: 
     given = reader.params.label_column
     if given != "auto":
         if given not in table.columns:
-            raise CompetitionError(f"{table_name} has the columns {list(table.columns)}; data.label_column is {given!r}")
+            raise CompetitionError(
+                f"{table_name} has the columns {list(table.columns)}; data.label_column is {given!r}"
+            )
         return given
     others = [column for column in table.columns if column not in taken]
     named = [column for column in others if column.lower() in LABEL_NAMES]
@@ -251,7 +253,9 @@ def _class_top(reader: _Reader) -> str:
         return min(named, key=lambda folder: (folder.count("/"), folder))
     top = ""
     while True:
-        below = [f for f in reader.source.folders if is_in(f, top) and f.count("/") == (top.count("/") + 1 if top else 0)]
+        below = [
+            f for f in reader.source.folders if is_in(f, top) and f.count("/") == (top.count("/") + 1 if top else 0)
+        ]
         if len(below) != 1:
             return top
         top = below[0]
@@ -302,7 +306,9 @@ def _read_test_folder(reader: _Reader) -> pd.DataFrame:
             "nor a folder called test; set data.test_table or data.test_folder in params.yaml"
         )
     reader.chosen["test_folder"] = folder or ""
-    return pd.DataFrame({"sample_id": [file.removeprefix(f"{folder}/") for file in files], "file": files, "problem": ""})
+    return pd.DataFrame(
+        {"sample_id": [file.removeprefix(f"{folder}/") for file in files], "file": files, "problem": ""}
+    )
 
 
 # Both -------------------------------------------------------------------------------------------------------------
@@ -334,5 +340,3 @@ def _without_problems(reader: _Reader, train: pd.DataFrame) -> pd.DataFrame:
             f"({', '.join(map(repr, train['label'].unique()))}); expected two or more; check data.label_column"
         )
     return train
-
-

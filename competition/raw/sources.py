@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import BinaryIO
 
 from competition.errors import CompetitionError, UnreadableError
 
@@ -139,7 +139,7 @@ def _open_tar(path: Path) -> Source:
 
 
 @functools.cache
-def _tar(path: Path) -> IO[bytes]:
+def _tar(path: Path) -> BinaryIO | gzip.GzipFile:
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     return gzip.open(path) if compressed else path.open("rb")

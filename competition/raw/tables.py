@@ -32,7 +32,9 @@ def parse_table(data: bytes, called: str) -> pd.DataFrame:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CompetitionError(f"{called} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+        raise CompetitionError(
+            f"{called} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", pd.errors.ParserWarning)  # a comma at the end of every row

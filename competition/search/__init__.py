@@ -1,0 +1,1 @@
+"""The search: its space, the oracle that proposes points of it, and the processes that try them."""

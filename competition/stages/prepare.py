@@ -9,7 +9,7 @@ import pandas as pd
 
 from competition.artifacts import check_space, open_array, stage_folder, write_csv, write_json
 from competition.console import say
-from competition.errors import CompetitionError, Mistakes
+from competition.errors import CompetitionError, MistakesError
 from competition.images import Decoded, ImageSpec, write_images
 from competition.layout import CONTRACT, OVERVIEW, REPORT, SAMPLES, pixels
 from competition.params import DataParams, PrepareParams
@@ -74,7 +74,7 @@ def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) ->
 
 def _refuse(source: Source, problems: list[str]) -> None:
     if problems:
-        raise Mistakes(
+        raise MistakesError(
             f"{source.path} has {len(problems)} bad sample{'s' if len(problems) > 1 else ''}; mend them, or set "
             "prepare.bad_samples: drop to go on without them:",
             problems,
@@ -90,7 +90,8 @@ def _decode(
     test = competition.test.assign(split="test", label="", group="")
     count = len(train) + len(test)
     check_space(folder, count * int(np.prod(spec.shape)))
-    tables, decodings, problems = [], {}, []
+    tables, decodings = [], {}
+    problems: list[str] = []
     for split, table in (("train", train), ("test", test)):
         # Rows lie in reading order, so that an archive is passed through once; a test sample without a file comes last.
         files = sorted({file for file in table["file"] if file}, key=order.__getitem__)

@@ -1,0 +1,98 @@
+"""Run the whole pipeline on one competition in a clone of its own, score it, and write down what it took.
+
+    python benchmarks/run.py fashion-mnist --datasets DIR
+
+DIR holds ``NAME.zip`` and ``NAME-solution.csv``; ``benchmarks/NAME.yaml`` is the ``params.yaml`` used. The answers
+are read once, by ``compete score``, after all else has ended. ``python benchmarks/report.py`` then writes RESULTS.md.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+HERE = Path(__file__).parent
+STAGES = ("prepare", "augment", "tune", "train", "predict")
+
+
+class PeakMemory(threading.Thread):
+    """Sample the memory of a process and all below it; shared pages count once for each process that maps them."""
+
+    def __init__(self, process: int) -> None:
+        super().__init__(daemon=True)
+        self.process, self.peak_bytes, self.ended = psutil.Process(process), 0, threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.25):
+            total = 0
+            try:
+                for each in [self.process, *self.process.children(recursive=True)]:
+                    try:
+                        total += each.memory_info().rss
+                    except psutil.Error:
+                        continue
+            except psutil.Error:
+                return
+            self.peak_bytes = max(self.peak_bytes, total)
+
+
+def run(command: list[str], folder: Path) -> tuple[float, int]:
+    """Return the wall seconds and the peak memory in bytes of a command."""
+    start = time.monotonic()
+    process = subprocess.Popen(command, cwd=folder)
+    memory = PeakMemory(process.pid)
+    memory.start()
+    code = process.wait()
+    memory.ended.set()
+    if code:
+        sys.exit(f"{' '.join(command)} ended with {code}")
+    return time.monotonic() - start, memory.peak_bytes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("--datasets", type=Path, required=True)
+    arguments = parser.parse_args()
+    archive = (arguments.datasets / f"{arguments.name}.zip").resolve()
+    answers = (arguments.datasets / f"{arguments.name}-solution.csv").resolve()
+    with tempfile.TemporaryDirectory() as scratch:
+        project = Path(scratch) / "project"
+        subprocess.run(["git", "clone", "--quiet", str(HERE.parent.resolve()), str(project)], check=True)
+        written = (HERE / f"{arguments.name}.yaml").read_text(encoding="utf-8")
+        params = re.sub(r"(?m)^  root: \S+", f"  root: {archive}", written)
+        (project / "params.yaml").write_text(params, encoding="utf-8")
+        stages = {}
+        for stage in STAGES:
+            seconds, peak_bytes = run(["dvc", "repro", "--quiet", "--single-item", stage], project)
+            stages[stage] = {"seconds": round(seconds, 1), "peak_bytes": peak_bytes}
+        scored = subprocess.run(
+            ["compete", "score", "data/predict/submission.csv", str(answers)],
+            cwd=project, capture_output=True, text=True, check=True,
+        ).stdout.splitlines()  # fmt: skip
+        env = json.loads((project / "data/train/env.json").read_text())
+        result = {
+            "name": arguments.name,
+            "score": scored,
+            "out_of_fold": json.loads((project / "data/train/metrics.json").read_text())["pooled"],
+            "hyperparameters": (project / "data/tune/hyperparameters.yaml").read_text().splitlines(),
+            "stages": stages,
+            "load_average": round(os.getloadavg()[2], 1),
+            "env": env,
+        }
+    out = HERE / "results" / f"{arguments.name}.json"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"wrote {out}: {'; '.join(scored)}")
+
+
+if __name__ == "__main__":
+    main()

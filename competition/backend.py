@@ -1,0 +1,75 @@
+"""Start Keras: the backend, its threads, its determinism. The only module that imports TensorFlow."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from competition.parallel import cores
+
+
+def start(threads: int | str) -> None:
+    """Import Keras with bit-equal repeats switched on.
+
+    The backend is that of ``KERAS_BACKEND``, else TensorFlow. The bits of a result also depend on the number of
+    threads, so it is set and not left to the machine.
+
+    Args:
+        threads: CPU threads of one operation; ``auto`` takes all cores.
+    """
+    name = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    count = threads_used(threads)
+    if name == "tensorflow":
+        # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if Path("/dev/nvidia0").exists() else "3")
+        with _without_remarks():
+            import tensorflow as tf
+
+        tf.get_logger().setLevel("ERROR")  # drops remarks about retracing: every fold is a new model
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(count)
+        tf.config.experimental.enable_op_determinism()
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    elif name == "torch":
+        import torch
+
+        torch.set_num_threads(count)
+        torch.use_deterministic_algorithms(True)
+    import keras  # noqa: F401  (so that a broken installation shows here)
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Leave out two remarks that TensorFlow prints while it loads, before any setting of its log is read.
+
+    Everything else that is written to stderr meanwhile is passed on.
+    """
+    known = (b"absl::InitializeLog()", b"oneDNN custom operations are on", b"Could not find cuda drivers")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            told = [line for line in held if not any(remark in line for remark in known)]
+            os.write(2, b"".join(told))
+
+
+def threads_used(threads: int | str) -> int:
+    """Return the number of threads that a ``threads`` parameter means on this machine."""
+    return cores() if threads == "auto" else int(threads)
+
+
+def device() -> str:
+    """Name the device that models run on."""
+    import keras
+
+    devices = keras.distribution.list_devices()
+    return devices[0] if devices else "cpu:0"

@@ -1,0 +1,114 @@
+"""The training set as the stages before left it, and the batches of one epoch of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from competition.artifacts import open_array, read_json, read_samples, require
+from competition.layout import CONTRACT, POLICY, pixels, view
+from competition.policies import Policy, view_seed
+from competition.seeds import derive
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """All training samples, in the order of samples.csv; nothing of the images is in memory until it is asked for.
+
+    Attributes:
+        contract: what prepare fixed.
+        sample_ids: (n,) strings.
+        labels: int64 (n,), index into the contract's classes.
+        folds: int64 (n,).
+        rows: int64 (n,), row of each sample in the arrays.
+        images: uint8 (rows, h, w, c), mapped.
+        views: one array like ``images`` for each view; empty if views are rendered anew.
+        policy: renders the views that are not on disk.
+        seed: of the views.
+    """
+
+    contract: dict[str, Any]
+    sample_ids: np.ndarray
+    labels: np.ndarray
+    folds: np.ndarray
+    rows: np.ndarray
+    images: np.ndarray
+    views: Sequence[np.ndarray]
+    policy: Policy
+    seed: int
+
+    @property
+    def classes(self) -> list[str]:
+        return self.contract["classes"]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.images.shape[1:]
+
+    def augmented(self, samples: np.ndarray, epoch: int) -> np.ndarray:
+        """Return the images that an epoch trains on: uint8 (b, h, w, c) for samples (b,) by their position."""
+        if self.views:
+            return self.views[epoch % len(self.views)][self.rows[samples]]
+        images = self.images[self.rows[samples]]
+        if not self.policy.ops:
+            return images
+        seeds = [view_seed(self.seed, "augment", epoch, self.sample_ids[sample]) for sample in samples]
+        return np.stack([self.policy.render(image, seed) for image, seed in zip(images, seeds, strict=True)])
+
+
+def read_training_set(prepared: Path, augmented: Path) -> TrainingSet:
+    """Open what prepare and augment wrote."""
+    contract = read_json(require(prepared / CONTRACT, "compete prepare"))
+    policy = read_json(require(augmented / POLICY, "compete augment"))
+    samples = read_samples(prepared)
+    train = samples[samples["split"] == "train"]
+    images = open_array(require(prepared / pixels("train"), "compete prepare"))
+    class_index = {name: index for index, name in enumerate(contract["classes"])}
+    return TrainingSet(
+        contract=contract,
+        sample_ids=train["sample_id"].to_numpy(object),
+        labels=train["label"].map(class_index).to_numpy(np.int64),
+        folds=train["fold"].to_numpy(np.int64),
+        rows=train["row"].to_numpy(np.int64),
+        images=images,
+        views=[open_array(augmented / view(number)) for number in range(policy["views"])],
+        policy=Policy(policy["policy"], images.shape[1:]),
+        seed=policy["seed"],
+    )
+
+
+class EpochBatches:
+    """The batches of one epoch: every sample at most once, in an order that is a function of seed and epoch.
+
+    What does not fill a last batch is left out; the next epoch's order leaves out others. A batch of a few samples
+    would upset batch normalisation.
+
+    Args:
+        training_set: where images and labels come from.
+        samples: int64 (n,), positions of the samples to train on.
+        batch_size: samples in a batch; a smaller set makes one batch.
+        seed: of the order.
+    """
+
+    def __init__(self, training_set: TrainingSet, samples: np.ndarray, batch_size: int, seed: int) -> None:
+        self._set = training_set
+        self._samples = samples
+        self._batch_size = min(batch_size, len(samples))
+        self._seed = seed
+        self._targets = np.eye(len(training_set.classes), dtype=np.float32)
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Turn to an epoch."""
+        order = np.random.default_rng(derive(self._seed, "order", epoch)).permutation(len(self._samples))
+        self._epoch, self._order = epoch, self._samples[order]
+
+    def __len__(self) -> int:
+        return len(self._samples) // self._batch_size
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return images uint8 (b, h, w, c) and one-hot targets float32 (b, k)."""
+        samples = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        return self._set.augmented(samples, self._epoch), self._targets[self._set.labels[samples]]

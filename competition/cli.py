@@ -1,0 +1,189 @@
+"""The command line: one command per stage, and the helpers. The only module that knows both params.yaml and the disk.
+
+Every command imports what it runs when it runs, so that ``compete --help`` answers at once.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from competition.errors import CompetitionError
+from competition.layout import LOCK
+
+if TYPE_CHECKING:
+    from competition.params import Params
+
+app = typer.Typer(
+    help="From a competition's downloaded images to a submission its grader accepts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ParamsPath = Annotated[Path, typer.Option("--params", help="The file of parameters.")]
+DataDir = Annotated[Path, typer.Option("--data", help="The folder with a folder for each stage.")]
+PARAMS, DATA = Path("params.yaml"), Path("data")
+
+# What a full, read-only or forbidden disk raises; nothing else of OSError is the user's to mend.
+DISK = {errno.ENOSPC: "no space is left", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only",
+        errno.EACCES: "writing there is not allowed", errno.EPERM: "writing there is not allowed"}  # fmt: skip
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what a user can act on into one clear message and exit code 1."""
+    try:
+        yield
+    except CompetitionError as error:
+        print(f"compete: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        number = error.errno or next((code for code in DISK if os.strerror(code) in str(error)), 0)
+        if number not in DISK:
+            raise
+        where = error.filename or "the disk"
+        print(f"compete: cannot write to {where}: {DISK[number]}; make room or rights and run again", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _read(path: Path) -> "Params":
+    from competition import params, policies
+
+    return params.load(path, checks=(policies.check,))
+
+
+@contextmanager
+def _stage(params: Path, data: Path) -> Iterator["Params"]:
+    with _told():
+        read = _read(params)
+        with _lock(data):
+            yield read
+
+
+@contextmanager
+def _lock(data: Path) -> Iterator[None]:
+    from competition.locks import hold
+
+    with hold(data.absolute().parent / LOCK):
+        yield
+
+
+@app.command()
+def prepare(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
+    """Decode the competition's images once; fix classes, folds and the submission's format."""
+    with _stage(params, data) as read:
+        from competition.stages.prepare import prepare as run
+
+        run(read.prepare, read.data, out=data / "prepare", seed=read.seed)
+
+
+@app.command()
+def augment(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
+    """Render augmented views of the training images."""
+    with _stage(params, data) as read:
+        from competition.stages.augment import augment as run
+
+        run(read.augment, prepared=data / "prepare", out=data / "augment", seed=read.seed)
+
+
+@app.command()
+def tune(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
+    """Search for the values that score best."""
+    with _stage(params, data) as read:
+        from competition.stages.tune import tune as run
+
+        run(
+            read.tune,
+            read.recipe,
+            prepared=data / "prepare",
+            augmented=data / "augment",
+            out=data / "tune",
+            seed=read.seed,
+            threads=read.threads,
+        )
+
+
+@app.command()
+def train(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
+    """Train one model per fold with the tuned values."""
+    with _stage(params, data) as read:
+        from competition.stages.train import train as run
+
+        run(
+            read.recipe,
+            prepared=data / "prepare",
+            augmented=data / "augment",
+            tuned=data / "tune",
+            out=data / "train",
+            seed=read.seed,
+            threads=read.threads,
+        )
+
+
+@app.command()
+def predict(
+    params: ParamsPath = PARAMS,
+    data: DataDir = DATA,
+    images: Annotated[
+        Path | None, typer.Option(help="Predict this folder or archive of images instead; needs data/train only.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The CSV file to write, with --images.")] = None,
+) -> None:
+    """Write the submission for the test images, or predict a folder of other images."""
+    if (images is None) != (out is None):
+        raise typer.BadParameter("--images and --out go together")
+    if images is None or out is None:
+        with _stage(params, data) as read:
+            from competition.stages.predict import predict as run
+
+            run(
+                read.predict,
+                prepared=data / "prepare",
+                trained=data / "train",
+                out=data / "predict",
+                seed=read.seed,
+                threads=read.threads,
+            )
+        return
+    with _told():
+        from competition.stages.predict import PLAIN, predict_folder
+
+        if params.exists():
+            read = _read(params)
+            views, seed, threads = read.predict, read.seed, read.threads
+        else:
+            views, seed, threads = PLAIN, 0, "auto"
+        predict_folder(views, images=images, trained=data / "train", out=out, seed=seed, threads=threads)
+
+
+@app.command()
+def score(
+    submission: Annotated[Path, typer.Argument(help="The CSV file to score.")],
+    answers: Annotated[Path, typer.Argument(help="The CSV file of the true labels.")],
+) -> None:
+    """Score a submission against its answers by every metric, with 95 % intervals."""
+    with _told():
+        from competition.console import say
+        from competition.grading import grade
+
+        for metric, result in grade(submission, answers, seed=0).items():
+            say(f"{metric} {result}")
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("data/raw"),
+) -> None:
+    """Write the bundled digits as a competition: digits.zip, and its answers beside it."""
+    with _told():
+        from competition.console import say
+        from competition.sample import write_sample
+
+        for path in write_sample(out):
+            say(f"wrote {path}")

@@ -1,0 +1,52 @@
+"""What a third person needs to know of a run to get the same bytes."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from competition import backend
+
+PACKAGES = ("tensorflow", "jax", "torch", "keras", "keras-tuner", "albumentations", "opencv-python-headless", "numpy",
+            "pandas", "scikit-learn", "dvc")  # fmt: skip
+
+
+def describe(threads: int | str) -> dict[str, Any]:
+    """Return versions, backend, device, CPU, threads and the git revision of the folder the command runs in."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "backend": os.environ.get("KERAS_BACKEND", ""),
+        "device": backend.device(),
+        "system": platform.platform(),
+        "cpu": _cpu(),
+        "threads": backend.threads_used(threads),
+        "revision": _git("rev-parse", "HEAD"),
+        "clean": _git("status", "--porcelain", "--untracked-files=no") == "",
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> dict[str, Any]:
+    """Return the model of the CPU and the features that decide which kernels run."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    features = [name for name in found.get("flags", "").split() if name.startswith(("avx", "fma", "amx"))]
+    return {"model": found.get("model name", platform.processor()), "features": features}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or no repository: told as null
+    return done.stdout.strip()

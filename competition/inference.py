@@ -1,0 +1,27 @@
+"""From images to class probabilities with a trained model."""
+
+from typing import Any
+
+import numpy as np
+
+PREDICT_BATCH = 256  # images; more is no faster on a CPU
+
+
+def predict(model: Any, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Predict class probabilities.
+
+    Args:
+        model: a model of `competition.models`.
+        images: uint8 (rows, h, w, c), mapped or not; a batch of it is in memory at a time.
+        rows: int64 (n,), the rows to predict.
+
+    Returns:
+        float32 (n, k); each row sums to 1.
+    """
+    batch = min(PREDICT_BATCH, len(rows))
+    # The last batch is filled up with any rows: one shape is compiled once.
+    padded = np.concatenate([rows, np.resize(rows, -len(rows) % batch)])
+    starts = range(0, len(padded), batch)
+    return np.concatenate([model.predict_on_batch(images[padded[start : start + batch]]) for start in starts])[
+        : len(rows)
+    ]

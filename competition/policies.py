@@ -1,0 +1,175 @@
+"""Ops to policy to views: rendering a sample under a list of albumentations ops, the same wherever it happens."""
+
+import difflib
+import inspect
+import os
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from competition.artifacts import create_array, open_array, write_rows
+from competition.errors import CompetitionError
+from competition.parallel import run_chunks
+from competition.params import Op
+from competition.seeds import derive
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for a newer version
+
+CHUNK_IMAGES = 1024  # of one worker's turn; enough to make the cost of handing it out vanish
+
+
+def check(raw: dict[str, Any]) -> list[str]:
+    """Tell the mistakes in the policies of a ``params.yaml`` as read: unknown ops and arguments, wrong values."""
+    mistakes = []
+    for section in ("augment", "predict"):
+        policy = raw[section].get("policy") if isinstance(raw.get(section), dict) else None
+        for number, op in enumerate(policy if isinstance(policy, list) else []):
+            if isinstance(op, dict):
+                mistakes += [f"{section}.policy.{number}{mistake}" for mistake in _mistakes(op)]
+    return mistakes
+
+
+def _mistakes(op: Op) -> list[str]:
+    ops = _ops()
+    name = op.get("op")
+    if name not in ops:
+        return [f".op: {name!r} is no albumentations op{_nearest(str(name), list(ops))}"]
+    known = [argument for argument in inspect.signature(ops[name].__init__).parameters if argument != "self"]
+    given = [str(argument) for argument in op if argument != "op"]
+    mistakes = [
+        f".{argument}: {name} has no such argument{_nearest(argument, known)}"
+        for argument in given
+        if argument not in known
+    ]
+    if "p" not in given:
+        mistakes.append(f".p: is missing; write how often {name} is applied, from 0 to 1")
+    if not mistakes:
+        try:
+            _transform(op)
+        except (ValueError, TypeError) as error:
+            lines = [re.sub(r" \[type=.*", ";", line.strip()) for line in str(error).splitlines() if "://" not in line]
+            mistakes.append(f": {name} refuses its arguments: {' '.join(lines[1:] or lines).rstrip(';')}")
+    return mistakes
+
+
+def _nearest(wrong: str, right: list[str]) -> str:
+    nearest = difflib.get_close_matches(wrong, right, n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def _ops() -> dict[str, Any]:
+    import albumentations
+
+    classes = {name: value for name, value in vars(albumentations).items() if isinstance(value, type)}
+    abstract = ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D")
+    return {
+        name: value
+        for name, value in classes.items()
+        if issubclass(value, albumentations.BasicTransform) and name not in abstract
+    }
+
+
+def _transform(op: Op) -> Any:
+    return _ops()[op["op"]](**{argument: value for argument, value in op.items() if argument != "op"})
+
+
+class Policy:
+    """An ordered list of ops that renders views.
+
+    Args:
+        ops: as checked by `check`; none renders every view as the image itself.
+        shape: (h, w, c) of the images, which every op must keep.
+
+    Raises:
+        CompetitionError: the ops do not return uint8 images of that shape.
+    """
+
+    def __init__(self, ops: Sequence[Op], shape: tuple[int, int, int]) -> None:
+        import albumentations
+
+        self.ops = tuple(ops)
+        self._compose = albumentations.Compose([_transform(op) for op in ops])
+        for op in ops:
+            self._try(op, shape)
+
+    @staticmethod
+    def _try(op: Op, shape: tuple[int, int, int]) -> None:
+        always = _transform({**op, "p": 1.0})
+        try:
+            image = always(image=np.full(shape, 128, np.uint8))["image"]
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise CompetitionError(
+                f"{op['op']} cannot render an image of shape {shape}: {reason}; leave it out"
+            ) from None
+        if image.shape != shape or image.dtype != np.uint8:
+            raise CompetitionError(
+                f"{op['op']} turns an image of shape {shape} into {image.dtype} of shape {image.shape}; expected uint8 "
+                "of the same shape: leave it out, or give it the size of the images"
+            )
+
+    def render(self, image: np.ndarray, seed: int) -> np.ndarray:
+        """Render one image, uint8 (h, w, c), to the same shape. The draw is a function of the seed alone."""
+        # One pair of generators for all ops: given a seed, Compose would hand every op the same one, and what should
+        # be independent (two flips, say) would always happen together.
+        self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        return self._compose(image=image)["image"]
+
+
+def view_seed(seed: int, purpose: str, view: int, sample_id: str) -> int:
+    """Derive the seed of one view of one sample; every road to that view uses this one."""
+    return derive(seed, purpose, view, sample_id)
+
+
+def write_views(
+    images: Path, sample_ids: Sequence[str], ops: Sequence[Op], outs: dict[int, Path], *, seed: int, purpose: str
+) -> None:
+    """Render views of all samples into an array each, on all cores.
+
+    Args:
+        images: a ``.npy`` of uint8 (n, h, w, c).
+        sample_ids: id of each row; "" leaves the row black.
+        ops: the policy.
+        outs: view -> the ``.npy`` file to write, of the shape of ``images``.
+        seed: the master seed.
+        purpose: ``augment`` or ``predict``, so that the two draw apart.
+    """
+    shape = open_array(images).shape
+    chunks = []
+    for view, out in outs.items():
+        create_array(out, shape)
+        starts = range(0, shape[0], CHUNK_IMAGES)
+        chunks += [(view, out, start, list(sample_ids[start : start + CHUNK_IMAGES])) for start in starts]
+    for _ in run_chunks(
+        _write_chunk,
+        chunks,
+        size=lambda chunk: len(chunk[3]),
+        description=f"{purpose} views",
+        initializer=_start,
+        arguments=(images, tuple(ops), seed, purpose),
+    ):
+        pass
+
+
+_job: tuple[np.ndarray, Policy, int, str]  # set once in each worker process
+
+
+def _start(images: Path, ops: tuple[Op, ...], seed: int, purpose: str) -> None:
+    global _job
+    array = open_array(images)
+    _job = (array, Policy(ops, array.shape[1:]), seed, purpose)
+
+
+def _write_chunk(chunk: tuple[int, Path, int, list[str]]) -> None:
+    view, out, first_row, sample_ids = chunk
+    images, policy, seed, purpose = _job
+    rows = np.zeros((len(sample_ids), *images.shape[1:]), np.uint8)
+    for position, sample_id in enumerate(sample_ids):
+        if sample_id:
+            image = np.array(images[first_row + position])
+            rows[position] = policy.render(image, view_seed(seed, purpose, view, sample_id))
+    write_rows(out, first_row, rows)
