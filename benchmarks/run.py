@@ -67,6 +67,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch) / "project"
         subprocess.run(["git", "clone", "--quiet", str(HERE.parent.resolve()), str(project)], check=True)
+        os.environ["PYTHONPATH"] = str(project)  # the clone's package, whatever is edited here meanwhile
         written = (HERE / f"{arguments.name}.yaml").read_text(encoding="utf-8")
         params = re.sub(r"(?m)^  root: \S+", f"  root: {archive}", written)
         (project / "params.yaml").write_text(params, encoding="utf-8")
