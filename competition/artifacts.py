@@ -17,6 +17,7 @@ import pandas as pd
 from competition.errors import CompetitionError
 from competition.layout import SAMPLES
 
+SMALL_FILES_BYTES = 1_000_000  # of a stage's tables and pictures, roughly; without that much no stage begins
 FLOAT_FORMAT = "%.9g"  # nine digits bring every float32 back exactly
 
 
@@ -24,15 +25,18 @@ FLOAT_FORMAT = "%.9g"  # nine digits bring every float32 back exactly
 def stage_folder(folder: Path) -> Iterator[Path]:
     """Give a scratch folder that becomes ``folder`` when the block ends without an error.
 
-    An error removes the scratch folder and leaves an earlier ``folder`` as it was; what a killed run left is removed
-    at the next start.
+    Refuses to begin on a disk that has no room even for small files. An error removes the scratch folder and leaves an
+    earlier ``folder`` as it was; what a killed run left is removed at the next start.
     """
     scratch = folder.with_name(f".{folder.name}.partial")
     replaced = folder.with_name(f".{folder.name}.old")
+    if replaced.exists() and not folder.exists():  # killed between the two renames
+        replaced.rename(folder)
     for stale in (scratch, replaced):
         shutil.rmtree(stale, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
+        check_space(scratch, SMALL_FILES_BYTES)
         yield scratch
         if folder.exists():
             folder.rename(replaced)
@@ -52,8 +56,8 @@ def check_space(folder: Path, wanted_bytes: int) -> None:
     free_bytes = shutil.disk_usage(folder).free
     if wanted_bytes > free_bytes:
         raise CompetitionError(
-            f"{folder.parent}: {wanted_bytes / 1e6:,.0f} MB are to be written and {free_bytes / 1e6:,.0f} MB are free;"
-            " free the difference, or ask for fewer views or smaller images"
+            f"{folder.parent}: {wanted_bytes / 1e6:,.1f} MB are to be written and no space is left for them, only for "
+            f"{free_bytes / 1e6:,.1f} MB; make room, or ask for less (augment.views, prepare.image_size_px)"
         )
 
 

@@ -59,8 +59,7 @@ def fit(
         The model of the last epoch or, with ``patience_epochs``, that of the best; the earliest of equals.
 
     Raises:
-        CompetitionError: the loss is no longer a number.
-        ValueError: the model cannot be built for these images.
+        CompetitionError: the model cannot be built for these images, or the loss is no longer a number.
     """
     params = recipe.train
     train_samples = np.flatnonzero(training_set.folds != fold)

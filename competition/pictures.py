@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 TILE_PX = 80
-CAPTION_PX = 18  # height of the line under a captioned image
+CAPTION_PX = 15  # height of a line of a caption
 TITLE_PX = 220  # width of the column left of the images
 MARGIN_PX = 6
 INK, PAPER = (20, 20, 20), 255
@@ -16,7 +16,10 @@ INK, PAPER = (20, 20, 20), 255
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a sheet: a title, then images, each uint8 (h, w, 1 or 3), with a caption each or none at all."""
+    """One line of a sheet: a title, then images, each uint8 (h, w, 1 or 3), with a caption each or none at all.
+
+    A title or caption may have several lines.
+    """
 
     title: str
     images: Sequence[np.ndarray]
@@ -35,15 +38,16 @@ def write_sheet(path: Path, lines: Sequence[Line]) -> None:
 
 
 def _draw(line: Line, width: int, title_px: int) -> np.ndarray:
-    height = TILE_PX + MARGIN_PX + (CAPTION_PX if line.captions else 0)
+    caption_lines = max((caption.count("\n") + 1 for caption in line.captions), default=0)
+    height = TILE_PX + MARGIN_PX + caption_lines * CAPTION_PX
     strip = np.full((height, width, 3), PAPER, np.uint8)
-    for row, text in enumerate(line.title.split("\n") if line.title else []):
+    for row, text in enumerate(line.title.splitlines()):
         _write(strip, text, MARGIN_PX, 24 + 22 * row, 15, title_px - 2 * MARGIN_PX)
     for column, image in enumerate(line.images):
         x = title_px + MARGIN_PX + column * (TILE_PX + MARGIN_PX)
         strip[MARGIN_PX : MARGIN_PX + TILE_PX, x : x + TILE_PX] = _tile(image)
-        if line.captions:
-            _write(strip, line.captions[column], x, height - 5, 11, TILE_PX)
+        for row, text in enumerate(line.captions[column].splitlines() if line.captions else []):
+            _write(strip, text, x, MARGIN_PX + TILE_PX + 12 + row * CAPTION_PX, 11, TILE_PX)
     return strip
 
 

@@ -18,7 +18,6 @@ def build(params: ModelParams, shape: tuple[int, int, int], classes: int) -> Any
     """Build an untrained model.
 
     Raises:
-        ValueError: the shape leaves some layer nothing to work on, for example more poolings than the image has room
-            for.
+        CompetitionError: the images are too small for it.
     """
     return FAMILIES[params.family](params, shape, classes)

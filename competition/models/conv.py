@@ -1,10 +1,12 @@
 """conv: blocks of convolutions and pooling, then dense layers; LeNet and VGG are settings of it."""
 
+import math
 from typing import Any
 
 import keras
 from keras import layers
 
+from competition.errors import CompetitionError
 from competition.params import ConvParams
 
 
@@ -14,7 +16,16 @@ def build(params: ConvParams, shape: tuple[int, int, int], classes: int) -> kera
     Source: the block of equal 3 x 3 convolutions ended by pooling, and filters doubled from block to block, are those
     of Simonyan and Zisserman, "Very Deep Convolutional Networks" (2014); batch normalisation before the activation as
     in Ioffe and Szegedy (2015).
+
+    Raises:
+        CompetitionError: the images have no room for that many poolings.
     """
+    room = int(math.log2(min(shape[:2])))
+    if params.blocks > room:
+        raise CompetitionError(
+            f"model.blocks is {params.blocks}; each block halves the image, and {shape[0]} x {shape[1]} pixels "
+            f"have room for {room}"
+        )
     inputs = keras.Input(shape, dtype="uint8", name="pixels")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="scale")(inputs)
     for block in range(params.blocks):

@@ -34,8 +34,12 @@ def search(
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The Gaussian process of the Bayesian oracle says when it met the bounds of its own fit.
         warnings.filterwarnings("ignore", module="sklearn")
+        warnings.filterwarnings("ignore", module="keras_tuner")  # of a failed trial's score, and of its own old calls
         tuner = _Tuner(_oracle(params, seed), evaluate, on_trial, folder)
-        tuner.search()
+        try:
+            tuner.search()
+        except keras_tuner.errors.FatalError as error:
+            raise error.__cause__ or error from None
     return tuner.trials
 
 

@@ -1,15 +1,18 @@
 """Score values in a process of their own, so that a trial that takes all memory takes only itself."""
 
 import multiprocessing
+import re
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from competition.errors import CompetitionError
 from competition.params import Recipe, overlay
 from competition.search.outcomes import FailedTrialError, Values
 
+REASON_LETTERS = 300  # of a framework's message, which may quote the whole model
 TRIALS_PER_PROCESS = 10  # TensorFlow keeps 7 to 10 MB of each trial until its process ends
 
 
@@ -83,6 +86,9 @@ def _score(values: Values) -> tuple[float | None, str]:
         fitted = fit(overlay(_job.recipe, values), training_set, fold=_job.fold, seed=_job.seed)
     except OSError:
         raise  # the disk, not the values
-    except Exception as error:  # whatever a framework raises for a shape or a size it cannot do
-        return None, " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    except CompetitionError as error:
+        return None, str(error)
+    except Exception as error:  # whatever a framework raises for a size it cannot do
+        told = re.sub(r"\x1b\[\d*m", "", f"{type(error).__name__}: {error}")
+        return None, " ".join(told.split())[:REASON_LETTERS]
     return fitted.kept.score, ""

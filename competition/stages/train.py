@@ -10,7 +10,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from competition import backend, environment
-from competition.artifacts import require, stage_folder, write_csv, write_json
+from competition.artifacts import check_space, require, stage_folder, write_csv, write_json
 from competition.batches import TrainingSet, read_training_set
 from competition.console import progress_bar, say
 from competition.layout import CONTRACT, ENV, HISTORY, HYPERPARAMETERS, METRICS, MISTAKES, OOF, weights
@@ -73,6 +73,8 @@ def train(
         for fold in range(recipe.train.folds):
             fold_start = time.monotonic()
             fitted = _train_fold(recipe, training_set, fold, seed)
+            # HDF5 brings the process down when the disk is full, so ask first; it adds some KB for each layer.
+            check_space(folder, 5 * fitted.model.count_params() + 1_000_000)
             fitted.model.save_weights(folder / weights(fold))
             architecture = fitted.architecture
             histories.append(pd.DataFrame([{"fold": fold, **asdict(epoch)} for epoch in fitted.history]))
@@ -165,7 +167,7 @@ def _mistakes(path: Path, training_set: TrainingSet, table: pd.DataFrame) -> Non
     wrong = table.assign(sureness=probabilities.max(axis=1))[table["label"] != table["predicted"]]
     wrong = wrong.sort_values(["sureness", "sample_id"], ascending=[False, True]).head(SHOWN_MISTAKES)
     images = [training_set.images[training_set.rows[position[sample_id]]] for sample_id in wrong["sample_id"]]
-    captions = [f"{row.label} → {row.predicted} {row.sureness:.2f}" for row in wrong.itertuples()]
+    captions = [f"{row.sample_id}\nis {row.label}\n{row.sureness:.2f} {row.predicted}" for row in wrong.itertuples()]
     lines = [
         Line("", images[start : start + MISTAKES_PER_LINE], captions[start : start + MISTAKES_PER_LINE])
         for start in range(0, len(images), MISTAKES_PER_LINE)

@@ -1,0 +1,62 @@
+"""Write RESULTS.md from what ``benchmarks/run.py`` measured.
+
+python benchmarks/report.py
+"""
+
+import json
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    results = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*.json"))]
+    lines = [
+        "# Results",
+        "",
+        "Written by `python benchmarks/report.py` from `results/*.json`; those by",
+        "`python benchmarks/run.py NAME --datasets DIR`, which clones the project, runs every stage with",
+        "`benchmarks/NAME.yaml` as its `params.yaml`, and scores the submission against answers that nothing before",
+        "has read. One run and one seed each, that of the file: an interval is that of the samples, not of the",
+        "training.",
+        "",
+        "| competition | metric | test score | out of fold | n test | minutes | peak memory | parameters |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        metric = next(key for key in result["out_of_fold"] if key not in ("low", "high", "n"))
+        scored = next(line for line in result["score"] if line.startswith(f"{metric} "))
+        value, interval = scored.split()[1], scored.split("interval ")[1].split(",")[0]
+        oof = result["out_of_fold"]
+        minutes = sum(stage["seconds"] for stage in result["stages"].values()) / 60
+        peak = max(stage["peak_bytes"] for stage in result["stages"].values()) / 1e9
+        name = result["name"]
+        lines.append(
+            f"| {name} | {metric} | **{value}** ({interval}) "
+            f"| {oof[metric]:.4f} ({oof['low']:.4f} to {oof['high']:.4f}, n = {oof['n']:,}) "
+            f"| {scored.split('n = ')[1].rstrip(')')} | {minutes:.1f} | {peak:.1f} GB "
+            f"| [{name}.yaml]({name}.yaml) |"
+        )
+    lines += ["", "## Where the time went", "", "| competition | prepare | augment | tune | train | predict | load |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for result in results:
+        stages = [f"{s['seconds']:.0f} s, {s['peak_bytes'] / 1e9:.1f} GB" for s in result["stages"].values()]
+        lines.append(f"| {result['name']} | {' | '.join(stages)} | {result['load_average']} |")
+    env = results[0]["env"]
+    lines += [
+        "",
+        "Load is the 15-minute load average of the machine at the end of the run: above its number of threads, other",
+        "work ran beside the benchmark, and the times are longer than they need be. Memory is the sum over all",
+        "processes of a stage, with shared pages counted in each.",
+        "",
+        f"Machine: {env['cpu']['model']}, {env['threads']} threads, {env['device']}; Python {env['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in env["packages"].items())
+        + ".",
+        "",
+        "Revisions: " + ", ".join(f"{result['name']} {result['env']['revision'][:12]}" for result in results) + ".",
+    ]
+    (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

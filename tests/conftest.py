@@ -1,0 +1,157 @@
+"""What the tests share: a builder of small competitions, and a copy of the project to run commands in."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from competition.layout import STAGES
+from competition.params import DataParams
+
+ROOT = Path(__file__).parent.parent
+DATASETS = Path(os.environ.get("COMPETITION_DATASETS", ROOT.parent / "shared" / "datasets"))
+
+Files = dict[str, bytes]
+
+
+def png(shade: int = 128, size: tuple[int, int] = (8, 8)) -> bytes:
+    """Encode an image of one shade, with a darker left half so that turning it shows."""
+    image = np.full((*size, 3), shade, np.uint8)
+    image[:, : size[1] // 2] //= 2
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def gala(train: int = 12, test: int = 4, classes: tuple[str, ...] = ("Attire", "Food", "misc")) -> Files:
+    """Return the files of a small competition in the gala challenge's layout; images differ in shade by class."""
+    files: Files = {}
+    rows = ["Image,Class"]
+    for number in range(train):
+        label = number % len(classes)
+        files[f"Train Images/image{number}.png"] = png(60 + 60 * label + number)
+        rows.append(f"image{number}.png,{classes[label]}")
+    files["train.csv"] = "\n".join([*rows, ""]).encode()
+    names = [f"image{1000 + number}.png" for number in range(test)]
+    files |= {f"Test Images/{name}": png(60 + 10 * number) for number, name in enumerate(names)}
+    files["test.csv"] = "\n".join(["Image", *names, ""]).encode()
+    return files
+
+
+def write_folder(folder: Path, files: Files) -> Path:
+    """Write files into a folder; a name that ends in / makes an empty folder."""
+    for name, data in files.items():
+        path = folder / name
+        if name.endswith("/"):
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    return folder
+
+
+def write_zip(path: Path, files: Files) -> Path:
+    """Write files into a zip."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def data_params(root: Path, **changed: str) -> DataParams:
+    """Return a data section that leaves all but ``root`` to be found."""
+    names = [name for name in DataParams.model_fields if name not in ("root", "metric")]
+    return DataParams(**{**dict.fromkeys(names, "auto"), "root": str(root), "metric": "accuracy", **changed})
+
+
+class Project:
+    """A copy of the project with its own params.yaml and data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def set(self, **values: object) -> None:
+        """Set values of params.yaml by dotted path, its dots written as two underscores."""
+        yaml = YAML()
+        path = self.folder / "params.yaml"
+        params = yaml.load(path)
+        for dotted, value in values.items():
+            *sections, key = dotted.split("__")
+            section = params
+            for name in sections:
+                section = section[name]
+            section[key] = value
+        yaml.dump(params, path)
+
+    def run(self, *command: str, code: int = 0, timeout: int = 300) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project and check its exit code."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=timeout
+        )
+        assert done.returncode == code, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The package of the copy and the programs of this Python."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder)}
+
+
+@pytest.fixture(scope="session")
+def copy_project() -> Callable[[Path], Project]:
+    """Copy what git tracks, and what it would, into a folder with a repository of its own."""
+
+    def copy(folder: Path) -> Project:
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        for name in subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+            if (ROOT / name).is_file() and not name.startswith(("tests/", "benchmarks/", "dvc.lock")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, folder / name)
+        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+        return Project(folder)
+
+    return copy
+
+
+def quick(project: Project) -> None:
+    """Set parameters with which the whole pipeline on the digits takes seconds, and every stage still does its work."""
+    project.set(
+        augment__views=2,
+        model__filters=8,
+        model__dense_units=16,
+        tune__max_trials=2,
+        tune__epochs=2,
+        tune__space={"train.learning_rate": {"float": [1.0e-3, 8.0e-3], "sampling": "log"}},
+        prepare__folds=2,
+        train__folds=2,
+        train__epochs=3,
+        predict__views=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def project(copy_project: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that was run once, without the answers in reach."""
+    project = copy_project(tmp_path_factory.mktemp("project"))
+    quick(project)
+    (project.folder / "data/raw/digits-solution.csv").unlink()
+    project.run("dvc", "repro")
+    return project
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Hash every output of every stage, but the one file that records time and machine."""
+    files = [path for stage in STAGES for path in sorted((folder / "data" / stage).rglob("*")) if path.is_file()]
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.name != "env.json"
+    }

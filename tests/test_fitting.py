@@ -1,0 +1,164 @@
+"""Fitting one model, on images so easy that a tiny model learns them in seconds."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from competition import backend
+from competition.batches import EpochBatches, TrainingSet
+from competition.errors import CompetitionError
+from competition.params import Recipe, SoftmaxParams, load, overlay
+from competition.policies import Policy, view_seed
+from tests.conftest import ROOT
+
+SHAPE = (8, 8, 1)
+TINY = {
+    "model.blocks": 1, "model.convs_per_block": 1, "model.filters": 4, "model.dense_layers": 0, "train.epochs": 3,
+    "train.batch_size": 16, "train.warmup_epochs": 0, "train.learning_rate": 0.01,
+}  # fmt: skip
+
+
+def recipe(**changed: object) -> Recipe:
+    values = {name.replace("__", "."): value for name, value in changed.items()}
+    return overlay(load(ROOT / "params.yaml").recipe, {**TINY, **values})
+
+
+@pytest.fixture(scope="module")
+def training_set() -> TrainingSet:
+    """Two classes: bright above, bright below; noise over both. Rows lie in another order than samples."""
+    backend.start(2)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    images = rng.integers(0, 120, (200, *SHAPE))
+    images[labels == 0, :4] += 60
+    images[labels == 1, 4:] += 60
+    rows = rng.permutation(200)
+    stored = np.zeros((200, *SHAPE), np.uint8)
+    stored[rows] = images.astype(np.uint8)
+    return TrainingSet(
+        contract={"classes": ["above", "below"], "metric": "accuracy"},
+        sample_ids=np.array([f"image {number}" for number in range(200)], object),
+        labels=labels,
+        folds=np.arange(200) % 4,
+        rows=rows,
+        images=stored,
+        views=[],
+        policy=Policy([], SHAPE),
+        seed=1,
+    )
+
+
+def fit(recipe: Recipe, training_set: TrainingSet, **changed: int):
+    from competition import fitting
+
+    return fitting.fit(recipe, training_set, **{"fold": 0, "seed": 1, **changed})
+
+
+def test_it_learns_and_repeats(training_set: TrainingSet) -> None:
+    first, again, other = (fit(recipe(), training_set, seed=seed) for seed in (1, 1, 2))
+    assert first.kept.score > 0.9
+    assert first.probabilities.tobytes() == again.probabilities.tobytes() != other.probabilities.tobytes()
+    assert first.history == again.history
+    np.testing.assert_allclose(first.probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+def test_optimizers_and_weight_decay(training_set: TrainingSet, optimizer: str) -> None:
+    """Decay draws the kernels towards 0 and leaves normalisation alone."""
+    kernels = []
+    for decay in (0.0, 5.0):
+        fitted = fit(recipe(train__optimizer=optimizer, train__weight_decay=decay), training_set)
+        kernels.append(np.abs(fitted.model.get_layer("block0_conv0").kernel).mean())
+        assert np.abs(fitted.model.get_layer("block0_conv0_norm").gamma).mean() > 0.8
+    assert kernels[1] < 0.8 * kernels[0]
+
+
+def test_the_learning_rate_climbs_and_falls(training_set: TrainingSet) -> None:
+    changed = {"train__epochs": 6, "train__warmup_epochs": 2}
+    cosine = [e.learning_rate for e in fit(recipe(**changed, train__schedule="cosine"), training_set).history]
+    constant = [e.learning_rate for e in fit(recipe(**changed, train__schedule="constant"), training_set).history]
+    steps = 9  # 150 samples in batches of 16
+    np.testing.assert_allclose(constant, [0.01 / (2 * steps), 0.01 * (steps + 1) / (2 * steps), *[0.01] * 4], rtol=1e-5)
+    falling = [0.01 * 0.5 * (1 + np.cos(np.pi * done / 4)) for done in range(4)]
+    np.testing.assert_allclose(cosine[2:], falling, rtol=1e-5)
+    np.testing.assert_allclose(cosine[:2], constant[:2], rtol=1e-5)
+
+
+def test_patience_stops_and_keeps_the_best_epoch(training_set: TrainingSet) -> None:
+    """The kept weights, asked again, give the kept probabilities and not those of the last epoch."""
+    from competition.inference import predict
+
+    fitted = fit(recipe(train__patience_epochs=3, train__epochs=40), training_set)
+    scores = [epoch.score for epoch in fitted.history]
+    assert len(scores) < 40
+    assert fitted.kept.epoch == int(np.argmax(scores)) == len(scores) - 4
+    held = training_set.rows[training_set.folds == 0]
+    np.testing.assert_array_equal(predict(fitted.model, training_set.images, held), fitted.probabilities)
+
+
+def test_no_patience_keeps_the_last_epoch(training_set: TrainingSet) -> None:
+    fitted = fit(recipe(), training_set)
+    assert fitted.kept == fitted.history[-1]
+    assert len(fitted.history) == 3
+
+
+def test_label_smoothing_makes_it_less_sure(training_set: TrainingSet) -> None:
+    plain, smooth = (fit(recipe(train__epochs=12, train__label_smoothing=s), training_set) for s in (0.0, 0.4))
+    assert smooth.probabilities.max(axis=1).mean() < plain.probabilities.max(axis=1).mean() - 0.05
+
+
+def test_a_loss_that_is_no_number_names_epoch_and_rate(training_set: TrainingSet) -> None:
+    wild = recipe(
+        train__optimizer="sgd", train__learning_rate=1e30, train__schedule="constant", model__batch_norm=False
+    )
+    with pytest.raises(CompetitionError, match=r"in epoch \d+ at a learning rate of 1e\+30; lower train.learning_rate"):
+        fit(wild, training_set)
+
+
+def test_softmax_is_a_family(training_set: TrainingSet) -> None:
+    fitted = fit(Recipe(model=SoftmaxParams(family="softmax"), train=recipe(train__epochs=20).train), training_set)
+    assert fitted.kept.score > 0.8
+    assert fitted.model.count_params() == 8 * 8 * 2 + 2
+
+
+def test_a_shape_that_cannot_be_built_is_told(training_set: TrainingSet) -> None:
+    with pytest.raises(CompetitionError, match=r"model\.blocks is 4; .* 8 x 8 pixels have room for 3"):
+        fit(recipe(model__blocks=4), training_set)
+    assert (
+        fit(recipe(model__blocks=3, train__epochs=1), training_set).model.get_layer("block2_pool").output.shape[1] == 1
+    )
+
+
+def test_an_epoch_holds_every_sample_once_in_a_new_order(training_set: TrainingSet) -> None:
+    samples = np.flatnonzero(training_set.folds != 0)
+    batches = EpochBatches(training_set, samples, 15, seed=3)
+    seen = []
+    for epoch in (0, 1, 0):
+        batches.begin(epoch)
+        order = [batches[index] for index in range(len(batches))]
+        seen.append(np.concatenate([images for images, _ in order]))
+        expected = sorted(training_set.images[training_set.rows[samples]].reshape(150, -1).tolist())
+        assert sorted(seen[-1].reshape(150, -1).tolist()) == expected
+        truth = np.concatenate([targets for _, targets in order]).argmax(axis=1)
+        above = seen[-1][:, :4].mean(axis=(1, 2, 3)) > seen[-1][:, 4:].mean(axis=(1, 2, 3))
+        assert np.mean((truth == 0) == above) == 1.0
+    assert (seen[0] == seen[2]).all()
+    assert (seen[0] != seen[1]).any()
+
+
+def test_views_on_disk_and_views_rendered_anew_are_the_same(training_set: TrainingSet) -> None:
+    policy = Policy([{"op": "Affine", "p": 1.0, "rotate": [-20, 20]}], SHAPE)
+    anew = dataclasses.replace(training_set, policy=policy, seed=5)
+    views = []
+    for view in (0, 1):
+        rendered = np.zeros_like(training_set.images)
+        for row, sample_id in zip(training_set.rows, training_set.sample_ids, strict=True):
+            rendered[row] = policy.render(training_set.images[row], view_seed(5, "augment", view, sample_id))
+        views.append(rendered)
+    stored = dataclasses.replace(anew, views=views)
+    samples = np.array([3, 199, 0, 3])
+    for epoch in (0, 1):
+        np.testing.assert_array_equal(stored.augmented(samples, epoch), anew.augmented(samples, epoch))
+    np.testing.assert_array_equal(stored.augmented(samples, 2), stored.augmented(samples, 0))
+    assert (anew.augmented(samples, 2) != anew.augmented(samples, 0)).any()

@@ -1,0 +1,147 @@
+"""params.yaml: every value explained, every mistake told."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from competition import params, policies
+from competition.errors import CompetitionError, MistakesError
+from competition.params import load, overlay
+from tests.conftest import ROOT
+
+TEXT = (ROOT / "params.yaml").read_text()
+
+
+def changed(folder: Path, *changes: tuple[str, str]) -> Path:
+    text = TEXT
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = folder / "params.yaml"
+    path.write_text(text)
+    return path
+
+
+def mistakes(path: Path) -> list[str]:
+    with pytest.raises(MistakesError) as caught:
+        load(path, checks=(policies.check,))
+    return caught.value.mistakes
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "params.yaml", *sorted((ROOT / "benchmarks").glob("*.yaml"))], ids=lambda p: p.name
+)
+def test_files_of_the_project_load(path: Path) -> None:
+    assert load(path, checks=(policies.check,)).prepare.folds >= 2
+
+
+def test_every_parameter_is_explained_on_its_line() -> None:
+    for line in TEXT.splitlines():
+        key = line.strip().split(":")[0]
+        in_space = key.startswith(("model.", "train."))
+        if line.startswith("  ") and key.isidentifier() and not in_space:
+            assert "# " in line, f"{line!r} has no comment"
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    path = changed(
+        tmp_path,
+        ("threads: auto", "threads: many"),
+        ("channels: 1 ", "channels: 2 "),
+        ("  filters: 32", "  filterz: 32"),
+        ("learning_rate: 0.002", "learning_rate: '0.002'"),
+        ("batch_norm: true", "batch_norm: 1"),
+        ("folds: 5  ", "folds: 1  "),
+        ("{op: Affine, p: 1.0, rotate", "{op: Afine, p: 1.0, rotate"),
+    )
+    told = mistakes(path)
+    for expected in (
+        "threads: is 'many'; expected 'auto' or a valid integer",
+        "prepare.channels: is 2; expected 1 or 3",
+        "model.filters: is missing",
+        "model.filterz: unknown key of family conv; did you mean model.filters?",
+        "train.learning_rate: is '0.002'; expected a valid number",
+        "model.batch_norm: is 1; expected a valid boolean",
+        "prepare.folds: is 1; expected greater than or equal to 2",
+        "augment.policy.0.op: 'Afine' is no albumentations op; did you mean Affine?",
+    ):
+        assert expected in told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("fold: 0 ", "fold: 5 ", "tune.fold: is 5; prepare.folds is 5, so the folds are 0 to 4"),
+        ("folds: 5    ", "folds: 4    ", "train.folds: is 5; prepare.folds is 4, expected at most that many"),
+        ("warmup_epochs: 1", "warmup_epochs: 4", "train.warmup_epochs: is 4; expected fewer than tune.epochs"),
+        (
+            "kernel_px: 3",
+            "kernel_px: 4",
+            "model.kernel_px: is 4; expected an odd number, so that a kernel has a centre",
+        ),
+        ("family: conv ", "family: konv ", "model.family: is 'konv'; expected one of 'conv', 'softmax'"),
+        ("model.filters:", "model.filter:", "tune.space.model.filter: model.filter is no value of"),
+        ("model.filters:", "train.epochs:", "tune.space.train.epochs: train.epochs cannot be tuned"),
+        ("{choice: [16,", "{choice: [0,", "tune.space.model.filters: is 0; expected greater than or equal to 1"),
+        ("{float: [0.1, 0.5]", "{float: [0.5, 1.0]", "tune.space.model.dense_dropout: is 1.0; expected less than 1"),
+        ("{choice: [16, 24, 32]}", "{choice: [16, 24], int: [1, 2]}", "has choice and int of choice, int and float"),
+        (
+            "sampling: log}\n",
+            "sampling: log, when: {model.blocks: [1]}}\n",
+            "model.blocks is not another value of the space",
+        ),
+    ],
+)
+def test_one_mistake(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert any(told in line for line in mistakes(changed(tmp_path, (old, new))))
+
+
+@pytest.mark.parametrize(("section", "views"), [("augment", 0), ("predict", 1)])
+def test_views_need_a_policy(tmp_path: Path, section: str, views: int) -> None:
+    yaml = YAML()
+    raw = yaml.load(TEXT)
+    raw[section]["policy"] = []
+    path = tmp_path / "params.yaml"
+    yaml.dump(raw, path)
+    assert any(
+        f"policy is empty, so all views would be the same; set views: {views}" in line for line in mistakes(path)
+    )
+
+
+def test_unknown_arguments_of_an_op_are_refused(tmp_path: Path) -> None:
+    path = changed(tmp_path, ("rotate: [-12, 12]", "rotat: [-12, 12]"))
+    assert "augment.policy.0.rotat: Affine has no such argument; did you mean rotate?" in mistakes(path)
+
+
+def test_yaml_1_2_numbers(tmp_path: Path) -> None:
+    path = changed(tmp_path, ("learning_rate: 0.002", "learning_rate: 1e-05"))
+    assert load(path).train.learning_rate == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [("seed: 1 ", "seed: [1 ", "not valid YAML in line"), ("seed: 1 ", "seed: 1\nseed: 2 ", "duplicate key")],
+)
+def test_broken_yaml(tmp_path: Path, old: str, new: str, told: str) -> None:
+    with pytest.raises(CompetitionError, match=told):
+        load(changed(tmp_path, (old, new)))
+
+
+def test_overlay_lays_values_and_checks_them() -> None:
+    recipe = load(ROOT / "params.yaml").recipe
+    laid = overlay(recipe, {"model.filters": 7, "train.learning_rate": 0.5})
+    assert (laid.model.filters, laid.train.learning_rate) == (7, 0.5)
+    assert laid.train.batch_size == recipe.train.batch_size
+    with pytest.raises(MistakesError, match=r"model\.filters"):
+        overlay(recipe, {"model.filters": -1})
+
+
+def test_schema_has_no_defaults() -> None:
+    """A default in code is a parameter that nobody sees in params.yaml; only entries of the space have some."""
+    sections = [
+        value for value in vars(params).values() if isinstance(value, type) and issubclass(value, params.Section)
+    ]
+    for section in sections:
+        if section not in (params.Section, params.Range):
+            assert all(field.is_required() for field in section.model_fields.values()), section

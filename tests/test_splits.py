@@ -1,0 +1,53 @@
+"""Folds: stratified, grouped, from the seed alone."""
+
+import numpy as np
+import pytest
+
+from competition.seeds import derive
+from competition.splits import make_folds
+
+
+def test_every_class_is_spread_evenly() -> None:
+    labels = np.repeat(["a", "b", "c"], [100, 50, 10])
+    folds = make_folds(labels, None, 5, seed=1)
+    for name, count in (("a", 20), ("b", 10), ("c", 2)):
+        assert [int(((labels == name) & (folds == fold)).sum()) for fold in range(5)] == [count] * 5
+
+
+def test_groups_share_a_fold() -> None:
+    rng = np.random.default_rng(0)
+    labels, groups = rng.choice(["a", "b"], 300), rng.integers(0, 40, 300).astype(str)
+    groups[:50] = ""
+    folds = make_folds(labels, groups, 4, seed=1)
+    for group in set(groups) - {""}:
+        assert len(set(folds[groups == group])) == 1
+    assert len(set(folds[:50])) == 4
+
+
+def test_the_seed_decides() -> None:
+    labels = np.repeat(["a", "b"], 50)
+    one, same, other = (make_folds(labels, None, 5, seed) for seed in (1, 1, 2))
+    assert (one == same).all()
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize("groups", [None, np.repeat(["x", "y", "z"], 2)])
+def test_classes_with_fewer_samples_than_folds(groups: np.ndarray | None) -> None:
+    folds = make_folds(np.array(["a", "b", "c", "a", "b", "c"]), groups, 3, seed=1)
+    assert sorted(folds) == [0, 0, 1, 1, 2, 2]
+    if groups is not None:
+        assert all(len(set(folds[groups == group])) == 1 for group in groups)
+
+
+@pytest.mark.parametrize(("groups", "what"), [(None, "4 samples"), (np.array(["x", "x", "y", ""]), "3 groups")])
+def test_too_few_are_refused(groups: np.ndarray | None, what: str) -> None:
+    with pytest.raises(ValueError, match=f"{what} cannot make 5 folds"):
+        make_folds(np.array(["a", "b", "a", "b"]), groups, 5, seed=1)
+
+
+def test_derived_seeds_differ_by_name_and_never_are_zero() -> None:
+    seeds = {derive(seed, purpose, number) for seed in range(20) for purpose in ("a", "b") for number in range(50)}
+    assert len(seeds) == 2000
+    assert min(seeds) >= 1
+    assert derive(1, "augment", 2, "x") == derive(1, "augment", 2, "x")
+    assert derive(1, "a", "b") != derive(1, "ab") != derive(1, "a", "", "b")
