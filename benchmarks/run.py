@@ -2,7 +2,8 @@
 
     python benchmarks/run.py fashion-mnist --datasets DIR
 
-DIR holds ``NAME.zip`` and ``NAME-solution.csv``; ``benchmarks/NAME.yaml`` is the ``params.yaml`` used. The answers
+DIR holds ``NAME.zip`` and ``NAME-solution.csv``; ``benchmarks/NAME.yaml``, or without one the project's own
+``params.yaml``, is used. The answers
 are read once, by ``compete score``, after all else has ended. ``python benchmarks/report.py`` then writes RESULTS.md.
 """
 
@@ -68,7 +69,8 @@ def main() -> None:
         project = Path(scratch) / "project"
         subprocess.run(["git", "clone", "--quiet", str(HERE.parent.resolve()), str(project)], check=True)
         os.environ["PYTHONPATH"] = str(project)  # the clone's package, whatever is edited here meanwhile
-        written = (HERE / f"{arguments.name}.yaml").read_text(encoding="utf-8")
+        own = HERE / f"{arguments.name}.yaml"
+        written = (own if own.exists() else project / "params.yaml").read_text(encoding="utf-8")
         params = re.sub(r"(?m)^  root: \S+", f"  root: {archive}", written)
         (project / "params.yaml").write_text(params, encoding="utf-8")
         stages = {}

@@ -43,6 +43,8 @@ def stage_folder(folder: Path) -> Iterator[Path]:
         scratch.rename(folder)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
+        if replaced.exists() and not folder.exists():
+            replaced.rename(folder)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
 

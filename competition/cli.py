@@ -53,9 +53,9 @@ def _told() -> Iterator[None]:
 
 
 def _read(path: Path) -> "Params":
-    from competition import params, policies
+    from competition import policies, reading
 
-    return params.load(path, checks=(policies.check,))
+    return reading.load(path, checks=(policies.check,))
 
 
 @contextmanager

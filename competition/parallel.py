@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +22,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def die_with_parent() -> None:
-    """End this worker process when its parent is gone, however the parent went."""
+def follow_parent() -> None:
+    """End this worker process without a word on Ctrl-C, and when its parent is gone, however the parent went."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -35,7 +37,7 @@ def die_with_parent() -> None:
 
 
 def _start_worker(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    die_with_parent()
+    follow_parent()
     import cv2
 
     cv2.setNumThreads(0)  # the processes are the parallelism

@@ -6,8 +6,8 @@ import pytest
 
 from competition import policies
 from competition.artifacts import open_array, read_json
-from competition.params import load
 from competition.raw.tables import parse_table
+from competition.reading import load
 from competition.stages.prepare import prepare
 from tests.conftest import DATASETS, ROOT
 

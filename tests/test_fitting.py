@@ -8,8 +8,9 @@ import pytest
 from competition import backend
 from competition.batches import EpochBatches, TrainingSet
 from competition.errors import CompetitionError
-from competition.params import Recipe, SoftmaxParams, load, overlay
+from competition.params import Recipe, SoftmaxParams
 from competition.policies import Policy, view_seed
+from competition.reading import load, overlay
 from tests.conftest import ROOT
 
 SHAPE = (8, 8, 1)

@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 
 from competition import params, policies
 from competition.errors import CompetitionError, MistakesError
-from competition.params import load, overlay
+from competition.reading import load, overlay
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -214,17 +215,19 @@ def test_a_wrong_parameter_writes_nothing(project: Project) -> None:
 
 @pytest.mark.parametrize("stage", ["prepare", "augment", "train", "predict"])
 def test_a_killed_stage_leaves_nothing_half_written(project: Project, stage: str) -> None:
-    """Kill it at random instants, all its processes; what stood before still stands, and a new run repeats it."""
+    """Kill its main process at random instants; what stood before still stands, and a new run repeats it."""
     before = digests(project.folder)
     instants = random.Random(stage)
     for _ in range(2):
         process = subprocess.Popen(
-            ["compete", stage], cwd=project.folder, env=project.environment, start_new_session=True,
+            ["compete", stage], cwd=project.folder, env=project.environment,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         time.sleep(instants.uniform(0.5, 3.0))
-        os.killpg(process.pid, signal.SIGKILL)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
         process.wait()
+        assert psutil.wait_procs(workers, timeout=10)[1] == [], "its workers outlive it"
         assert digests(project.folder) == before
     project.run("compete", stage)
     assert digests(project.folder) == before
@@ -259,3 +262,19 @@ def test_no_search_takes_the_parameters_as_they_stand(project: Project, tmp_path
     other.run("compete", "tune")
     assert YAML(typ="safe").load(other.folder / "data/tune/hyperparameters.yaml") == {}
     assert len(table(other.folder / "data/tune/trials.csv")) == 0
+
+
+def test_ctrl_c_ends_a_search_quietly(project: Project) -> None:
+    before = digests(project.folder)
+    process = subprocess.Popen(
+        ["compete", "tune"], cwd=project.folder, env=project.environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(8)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in said[1]
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
+    assert digests(project.folder) == before

@@ -21,6 +21,7 @@ LAYERS = [
     "console",
     "artifacts",
     "params",
+    "reading",
     "parallel",
     "raw/sources",
     "raw/tables",

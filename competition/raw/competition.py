@@ -5,10 +5,10 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from competition.errors import CompetitionError
+from competition.errors import CompetitionError, MistakesError
 from competition.params import DataParams
-from competition.raw.matching import ImageIndex, Match, is_in
-from competition.raw.sources import ARCHIVES, IMAGES, Source, list_images
+from competition.raw.matching import ImageIndex, Match, is_in, says
+from competition.raw.sources import ARCHIVES, IMAGES, Source, list_images, normal
 from competition.raw.tables import read_table, role, table_names
 
 LABEL_NAMES = ("label", "class", "target", "category")
@@ -64,6 +64,7 @@ def read_competition(source: Source, params: DataParams) -> Competition:
     tables = _choose_tables(reader)
     train, label_name, id_name = _read_train(reader, tables["train_table"])
     test, columns, id_column = _read_test(reader, tables, label_name, id_name)
+    _check_apart(reader, train, test)
     _find_unlisted(reader, train, test)
     train = _without_problems(reader, train)
     return Competition(
@@ -136,6 +137,7 @@ def _folder(reader: _Reader, split: str) -> str | None:
     given: str = getattr(reader.params, f"{split}_folder")
     if given == "auto":
         return None
+    given = normal(given)
     if given not in reader.source.folders:
         raise CompetitionError(
             f"{reader.source.path} holds no folder {given!r}; data.{split}_folder can be one of "
@@ -248,15 +250,14 @@ def _class_top(reader: _Reader) -> str:
     given = _folder(reader, "train")
     if given is not None:
         return given
-    named = [folder for folder in reader.source.folders if "train" in PurePosixPath(folder).name.lower()]
-    if named:
-        return min(named, key=lambda folder: (folder.count("/"), folder))
-    top = ""
+    named = [folder for folder in reader.source.folders if says("train", folder)]
+    top = min(named, key=lambda folder: (folder.count("/"), folder), default="")
     while True:
         below = [
             f for f in reader.source.folders if is_in(f, top) and f.count("/") == (top.count("/") + 1 if top else 0)
         ]
-        if len(below) != 1:
+        below = [folder for folder in below if folder != _test_folder(reader)]
+        if len(below) != 1 or not any(is_in(folder, below[0]) for folder in reader.source.folders):
             return top
         top = below[0]
 
@@ -266,7 +267,7 @@ def _class_top(reader: _Reader) -> str:
 
 def _test_folder(reader: _Reader) -> str | None:
     given = _folder(reader, "test")
-    named = [folder for folder in reader.source.folders if "test" in PurePosixPath(folder).name.lower()]
+    named = [folder for folder in reader.source.folders if says("test", folder)]
     return given if given is not None else min(named, key=lambda name: (name.count("/"), name), default=None)
 
 
@@ -314,6 +315,15 @@ def _read_test_folder(reader: _Reader) -> pd.DataFrame:
 # Both -------------------------------------------------------------------------------------------------------------
 
 
+def _check_apart(reader: _Reader, train: pd.DataFrame, test: pd.DataFrame) -> None:
+    both = sorted({*train["file"]} & {*test["file"]} - {""})
+    if both:
+        raise CompetitionError(
+            f"{reader.source.path}: {len(both)} images would be both training and test samples, first {both[0]}; "
+            "set data.train_folder and data.test_folder in params.yaml"
+        )
+
+
 def _find_unlisted(reader: _Reader, train: pd.DataFrame, test: pd.DataFrame) -> None:
     """Tell of images in the folder of either split that no row names."""
     listed = {*train["file"], *test["file"]}
@@ -335,8 +345,9 @@ def _without_problems(reader: _Reader, train: pd.DataFrame) -> pd.DataFrame:
     undecided = set(labels[labels.map(len) > 1].index)
     train = train[~train["file"].isin(undecided)].drop_duplicates("file").reset_index(drop=True)
     if train["label"].nunique() < 2:
-        raise CompetitionError(
+        heading = (
             f"{reader.source.path}: the training samples have {train['label'].nunique()} classes "
             f"({', '.join(map(repr, train['label'].unique()))}); expected two or more; check data.label_column"
         )
+        raise MistakesError(f"{heading}, and:", reader.problems) if reader.problems else CompetitionError(heading)
     return train

@@ -1,5 +1,7 @@
 """Find the image that an id means."""
 
+import functools
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -63,6 +65,11 @@ class ImageIndex:
         """
         found = {sample_id: self.find(sample_id) for sample_id in dict.fromkeys(ids)}
         if folder is None:
+            own = {
+                sample_id: [file for file in files if split_of(file.rpartition("/")[0]) in (split, "")]
+                for sample_id, files in found.items()
+            }
+            found = own if any(own.values()) else found
             hits: Counter[str] = Counter()
             for files in found.values():
                 hits.update({parent for file in files for parent in parents(file)})
@@ -82,13 +89,28 @@ class ImageIndex:
         return best if best is not None and share[best] > 0 else None
 
     def _share(self, values: pd.Series) -> float:
-        return sum(1 for value in values if value and self.find(value)) / max(len(values), 1)
+        # Distinct ones: a few labels that are names of images too do not make a column of ids.
+        return sum(1 for value in values.unique() if value and self.find(value)) / max(len(values), 1)
 
 
 def parents(file: str) -> list[str]:
     """List the folders above a file, from the top ("") down."""
     parts = file.split("/")[:-1]
     return ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
+
+
+def says(split: str, folder: str) -> bool:
+    """Tell whether a folder's own name has the split as a word: ``Test Images`` has, ``latest`` has not."""
+    return re.search(rf"(?<![a-z]){split}", PurePosixPath(folder).name.lower()) is not None
+
+
+@functools.cache
+def split_of(folder: str) -> str:
+    """Name the split that a folder, or else the nearest one above it, says it is of; "" where none or both."""
+    said = [split for split in ("train", "test") if says(split, folder)]
+    if said or not folder:
+        return said[0] if len(said) == 1 else ""
+    return split_of(folder.rpartition("/")[0])
 
 
 def is_in(file: str, folder: str) -> bool:

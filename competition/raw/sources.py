@@ -14,6 +14,7 @@ from typing import BinaryIO
 from competition.errors import CompetitionError, UnreadableError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+UNPACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)  # what Python unpacks
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".ppm", ".pgm")
 JUNK = ("__MACOSX", ".")  # what file managers leave behind: names that begin like this
 
@@ -74,21 +75,25 @@ def _with_parents(files: list[str], folders: list[str]) -> tuple[str, ...]:
 
 def _open_folder(path: Path) -> Source:
     found = sorted(path.rglob("*"))
-    files = [entry.relative_to(path).as_posix() for entry in found if entry.is_file()]
-    folders = [entry.relative_to(path).as_posix() for entry in found if entry.is_dir()]
-    return Source(
-        path, tuple(filter(_wanted, files)), tuple(filter(_wanted, folders)), functools.partial(_read_file, path)
-    )
+    names = [entry.relative_to(path).as_posix() for entry in found if entry.is_file()]
+    folders = [normal(entry.relative_to(path).as_posix()) for entry in found if entry.is_dir()]
+    files = tuple(normal(name) for name in names if _wanted(name))
+    called = {normal(name): name for name in names if normal(name) != name}
+    return Source(path, files, tuple(filter(_wanted, folders)), functools.partial(_read_file, path, called))
 
 
-def _read_file(folder: Path, name: str) -> bytes:
-    return (folder / name).read_bytes()
+def _read_file(folder: Path, called: dict[str, str], name: str) -> bytes:
+    return (folder / called.get(name, name)).read_bytes()
 
 
 def _open_zip(path: Path) -> Source:
     members = {_zip_name(info): info for info in _zip(path).infolist()}
     if any(info.flag_bits & 1 for info in members.values()):
         raise CompetitionError(f"{path} is protected by a password; unpack it and set data.root to the folder")
+    if any(info.compress_type not in UNPACKED for info in members.values()):
+        raise CompetitionError(
+            f"{path} is packed in a way that Python cannot unpack; unpack it and set data.root to the folder"
+        )
     files = [name for name, info in members.items() if not info.is_dir() and _wanted(name)]
     folders = [name for name, info in members.items() if info.is_dir() and _wanted(name)]
     return Source(path, tuple(files), _with_parents(files, folders), functools.partial(_read_zip, path))
@@ -98,11 +103,11 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
     """Mend the name of a file whose archive holds UTF-8 without saying so, as macOS writes it."""
     name = info.filename.rstrip("/")
     if info.flag_bits & 0x800:  # says UTF-8
-        return name
+        return normal(name)
     try:
-        return name.encode("cp437").decode("utf-8")
+        return normal(name.encode("cp437").decode("utf-8"))
     except UnicodeError:
-        return name
+        return normal(name)
 
 
 @functools.cache
@@ -127,13 +132,18 @@ def _open_tar(path: Path) -> Source:
     folders = []
     with tarfile.open(path) as archive:
         for member in archive:
-            name = str(PurePosixPath(member.name))
+            name = normal(str(PurePosixPath(member.name)))
             if not _wanted(name):
                 continue
             if member.isdir():
                 folders.append(name)
             elif member.isreg():
                 places[name] = (member.offset_data, member.size)
+        # tarfile takes a damaged header for the end.
+        assert archive.fileobj is not None
+        archive.fileobj.seek(archive.offset)
+        if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"no file and no end at byte {archive.offset:,}")
     files = list(places)
     return Source(path, tuple(files), _with_parents(files, folders), functools.partial(_read_tar, path, places))
 

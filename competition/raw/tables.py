@@ -1,13 +1,13 @@
 """Read a competition's CSV files: every cell a string, exactly as written."""
 
+import csv
 import io
-import warnings
 from pathlib import PurePosixPath
 
 import pandas as pd
 
-from competition.errors import CompetitionError
-from competition.raw.sources import Source
+from competition.errors import CompetitionError, UnreadableError
+from competition.raw.sources import Source, normal
 
 
 def table_names(source: Source) -> list[str]:
@@ -21,10 +21,15 @@ def read_table(source: Source, name: str) -> pd.DataFrame:
     Raises:
         CompetitionError: it is not in the source, not UTF-8, empty, or its rows do not fit its header.
     """
+    name = normal(name)
     if name not in source.files:
         found = ", ".join(table_names(source)) or "no CSV file"
         raise CompetitionError(f"{source.path} holds no {name}; it holds {found}; correct data.* in params.yaml")
-    return parse_table(source.read(name), f"{name} in {source.path}")
+    try:
+        data = source.read(name)
+    except UnreadableError as error:
+        raise CompetitionError(f"{name} in {source.path}: {error}; download it again") from None
+    return parse_table(data, f"{name} in {source.path}")
 
 
 def parse_table(data: bytes, called: str) -> pd.DataFrame:
@@ -35,17 +40,31 @@ def parse_table(data: bytes, called: str) -> pd.DataFrame:
         raise CompetitionError(
             f"{called} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from None
+    header: list[str] = []
+    rows = []
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)  # strict: an open quote would swallow the rest
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # a comma at the end of every row
-            # The only options that keep `007`, `1e5`, `NA`, `None` and empty cells as they are.
-            table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise CompetitionError(f"{called} cannot be read as a CSV file: {str(error).strip()}") from None
-    if table.isna().any(axis=None):
-        short = int(table.isna().any(axis=1).to_numpy().argmax()) + 2
-        raise CompetitionError(f"{called}: line {short} has fewer cells than the header {list(table.columns)}")
-    return table
+        for row in filter(None, reader):
+            if not header:
+                header = row
+                while header and not header[-1]:  # a comma at the end of every line
+                    header.pop()
+            elif len(row) < len(header):
+                raise CompetitionError(f"{called}: line {reader.line_num} has fewer cells than the header {header}")
+            elif any(row[len(header) :]):
+                raise CompetitionError(
+                    f"{called}: line {reader.line_num} has more cells than the header {header}; "
+                    "a cell with a comma in it needs quotes"
+                )
+            else:
+                rows.append(row[: len(header)])
+    except csv.Error as error:
+        raise CompetitionError(f"{called} cannot be read as a CSV file ({error}); download it again") from None
+    if not header:
+        raise CompetitionError(f"{called} is empty; download it again")
+    if len(set(header)) < len(header):
+        raise CompetitionError(f"{called} has the columns {header}; expected each name once")
+    return pd.DataFrame(rows, columns=header, dtype=str)
 
 
 def role(name: str) -> str:

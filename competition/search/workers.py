@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from competition.errors import CompetitionError
-from competition.params import Recipe, overlay
+from competition.params import Recipe
+from competition.reading import overlay
 from competition.search.outcomes import FailedTrialError, Values
 
 REASON_LETTERS = 300  # of a framework's message, which may quote the whole model
@@ -69,10 +70,10 @@ _job: Job  # set once in the worker process
 
 def _start(job: Job) -> None:
     from competition import backend
-    from competition.parallel import die_with_parent
+    from competition.parallel import follow_parent
 
     global _job
-    die_with_parent()
+    follow_parent()
     backend.start(job.threads)
     _job = job
 

@@ -52,14 +52,17 @@ def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) ->
     """
     source = open_source(Path(data.root))
     competition = read_competition(source, data)
-    if params.bad_samples == "fail":
-        _refuse(source, competition.problems)
     height, width = params.image_size_px
     spec = ImageSpec(height, width, params.channels, params.resize)
     with stage_folder(out) as folder:
         samples, decoded, problems = _decode(source, competition, spec, folder)
         if params.bad_samples == "fail":
-            _refuse(source, problems)
+            _refuse(source, competition.problems + problems)
+        left = samples.loc[samples["split"] == "train", "label"].nunique()
+        if left < 2:
+            raise MistakesError(
+                f"{source.path}: the readable training images have {left} classes; expected two or more:", problems
+            )
         samples["fold"] = _folds(samples, params.folds, derive(seed, "prepare", "folds"), competition.grouped)
         train = samples[samples["split"] == "train"]
         classes = sorted(train["label"].unique())

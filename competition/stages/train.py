@@ -14,8 +14,9 @@ from competition.artifacts import check_space, require, stage_folder, write_csv,
 from competition.batches import TrainingSet, read_training_set
 from competition.console import progress_bar, say
 from competition.layout import CONTRACT, ENV, HISTORY, HYPERPARAMETERS, METRICS, MISTAKES, OOF, weights
-from competition.params import Recipe, overlay
+from competition.params import Recipe
 from competition.pictures import Line, write_sheet
+from competition.reading import overlay
 from competition.scores import Score, score
 from competition.seeds import derive
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SHOWN_MISTAKES = 40
 MISTAKES_PER_LINE = 10
+QUIET_SECONDS = 30  # after which a pipe, which shows no progress bar, is told of an epoch
 
 
 def train(
@@ -96,16 +98,17 @@ def _train_fold(recipe: Recipe, training_set: TrainingSet, fold: int, seed: int)
     from competition.fitting import Epoch, fit
 
     metric = training_set.contract["metric"]
+    told = time.monotonic()
     with progress_bar() as progress:
         task = progress.add_task(f"fold {fold}", total=recipe.train.epochs)
 
         def show(epoch: Epoch) -> None:
-            progress.update(
-                task,
-                advance=1,
-                description=f"fold {fold}, loss {epoch.loss:.4f}, val loss {epoch.val_loss:.4f}, "
-                f"{metric} {epoch.score:.4f}",
-            )
+            nonlocal told
+            line = f"fold {fold}, loss {epoch.loss:.4f}, val loss {epoch.val_loss:.4f}, {metric} {epoch.score:.4f}"
+            progress.update(task, advance=1, description=line)
+            if progress.disable and time.monotonic() - told > QUIET_SECONDS:
+                say(f"  {line}, epoch {epoch.epoch + 1} of {recipe.train.epochs}")
+                told = time.monotonic()
 
         fitted = fit(recipe, training_set, fold=fold, seed=derive(seed, "train", fold), on_epoch=show)
     kept = fitted.kept

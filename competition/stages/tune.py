@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from ruamel.yaml import YAML
 
@@ -14,7 +15,8 @@ from competition.artifacts import read_json, require, stage_folder, write_csv
 from competition.console import say
 from competition.errors import CompetitionError
 from competition.layout import CONTRACT, HYPERPARAMETERS, POLICY, TRIALS
-from competition.params import Recipe, TuneParams, overlay
+from competition.params import Recipe, TuneParams
+from competition.reading import overlay
 from competition.search.outcomes import Trial
 from competition.seeds import derive
 
@@ -132,5 +134,5 @@ class _Board:
         for heading in ("trial", *self._paths, self._metric, "best so far"):
             table.add_column(heading)
         for row in self._rows[-30:]:  # as many as a terminal shows
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         return table

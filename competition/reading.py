@@ -1,0 +1,192 @@
+"""Read ``params.yaml``, and tell every mistake in it at once: its dotted path, what was found, what was expected."""
+
+import difflib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from competition.errors import CompetitionError, MistakesError
+from competition.params import Params, Range, Recipe, Scalar, Section
+
+Validated = TypeVar("Validated", bound=BaseModel)
+
+# A check of the values that a type cannot make: the file as read -> lines that begin with a dotted path.
+Check = Callable[[dict[str, Any]], list[str]]
+
+
+def load(path: Path, checks: tuple[Check, ...] = ()) -> Params:
+    """Read and check ``params.yaml``.
+
+    Args:
+        path: the file.
+        checks: further checks, run on the file as read, whose mistakes are told with the others.
+
+    Raises:
+        MistakesError: every mistake, a line each, with its dotted path.
+        CompetitionError: the file is missing or not YAML.
+    """
+    raw = _read_yaml(path)
+    params, mistakes = _validate(Params, raw)
+    mistakes += _across(raw)
+    for check in checks:
+        mistakes += check(raw)
+    if mistakes or params is None:
+        raise MistakesError(f"{path} has {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}:", mistakes)
+    return params
+
+
+def overlay(recipe: Recipe, values: dict[str, Scalar]) -> Recipe:
+    """Lay values over the ones they name by dotted path.
+
+    Raises:
+        MistakesError: a path or value that ``params.yaml`` could not hold either.
+    """
+    raw = recipe.model_dump(mode="json")
+    for dotted, value in values.items():
+        section, _, key = dotted.partition(".")
+        raw.setdefault(section, {})[key] = value
+    laid, mistakes = _validate(Recipe, raw)
+    if mistakes or laid is None:
+        raise MistakesError("the hyperparameters do not fit params.yaml; run 'compete tune' again:", mistakes)
+    return laid
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    # ruamel reads YAML 1.2, as DVC does: PyYAML would read 1e-05 as text and `no` as false.
+    yaml = YAML(typ="safe")
+    try:
+        raw = yaml.load(path)
+    except FileNotFoundError:
+        raise CompetitionError(
+            f"{path} is missing; run the command in the project's folder, or pass --params"
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise CompetitionError(f"{path} is not valid YAML{where}: {problem}") from None
+    if not isinstance(raw, dict):
+        raise CompetitionError(f"{path} holds no sections; expected {', '.join(Params.model_fields)}")
+    return {str(key): value for key, value in raw.items()}
+
+
+def _validate(schema: type[Validated], raw: dict[str, Any]) -> tuple[Validated | None, list[str]]:
+    try:
+        # JSON mode: lists become tuples, and nothing else is converted.
+        return schema.model_validate_json(json.dumps(raw, default=str)), []
+    except ValidationError as error:
+        lines: dict[str, str] = {}
+        for problem in error.errors(include_url=False):
+            path = _real_path(problem["loc"], raw, missing=problem["type"] == "missing")
+            # The branches of a union each complain about the same value: one line tells them all.
+            known = lines.get(path)
+            line = _tell(problem, path, raw)
+            lines[path] = line if known is None or known == line else f"{known} or {line.split('; expected ')[-1]}"
+        return None, list(lines.values())
+
+
+def _real_path(location: tuple[int | str, ...], raw: Any, missing: bool) -> str:
+    """Drop from a pydantic location what names a branch of a union and not a key of the file."""
+    parts: list[str] = []
+    value = raw
+    for position, part in enumerate(location):
+        in_dict = isinstance(value, dict) and part in value
+        in_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if in_dict or in_list:
+            value = value[part]
+        elif not (missing and position == len(location) - 1):
+            continue
+        parts.append(str(part))
+    return ".".join(parts)
+
+
+def _tell(problem: Any, path: str, raw: dict[str, Any]) -> str:
+    kind, value = problem["type"], problem["input"]
+    if kind == "missing":
+        return f"{path}: is missing"
+    if kind == "extra_forbidden":
+        nearest = difflib.get_close_matches(path, list(_known_paths(raw)), n=1, cutoff=0.75)
+        of = f" of family {raw['model'].get('family')}" if path.startswith("model.") else ""
+        return f"{path}: unknown key{of}" + (f"; did you mean {nearest[0]}?" if nearest else "")
+    if kind == "union_tag_invalid":
+        return f"{path}.family: is {value.get('family')!r}; expected one of {problem['ctx']['expected_tags']}"
+    if kind == "union_tag_not_found":
+        return f"{path}.family: is missing"
+    if kind == "value_error":
+        return f"{path}: {problem['ctx']['error']}"
+    message = problem["msg"].removeprefix("Input should be ")
+    if isinstance(value, dict | list):
+        return f"{path}: expected {message}"
+    return f"{path}: is {value!r}; expected {message}"
+
+
+def _known_paths(raw: dict[str, Any]) -> Iterator[str]:
+    """Every dotted path the file may hold, for the model family it names."""
+    family = raw["model"].get("family") if isinstance(raw.get("model"), dict) else None
+    for name, field in Params.model_fields.items():
+        yield name
+        sections = get_args(field.annotation) or (field.annotation,)
+        for section in sections:
+            if not (isinstance(section, type) and issubclass(section, Section)):
+                continue
+            if name == "model" and family not in get_args(section.model_fields["family"].annotation):
+                continue
+            yield from (f"{name}.{key}" for key in section.model_fields)
+
+
+def _across(raw: dict[str, Any]) -> list[str]:
+    """Tell mistakes that lie between two values: a fold that does not exist, a space that leaves the schema."""
+
+    def number(section: str, key: str) -> int | None:
+        value = raw[section].get(key) if isinstance(raw.get(section), dict) else None
+        return value if isinstance(value, int) else None
+
+    mistakes = []
+    folds = number("prepare", "folds")
+    if folds is not None and (fold := number("tune", "fold")) is not None and fold >= folds:
+        mistakes.append(f"tune.fold: is {fold}; prepare.folds is {folds}, so the folds are 0 to {folds - 1}")
+    if folds is not None and (trained := number("train", "folds")) is not None and trained > folds:
+        mistakes.append(f"train.folds: is {trained}; prepare.folds is {folds}, expected at most that many")
+    for section in ("train", "tune"):
+        epochs, warmup = number(section, "epochs"), number("train", "warmup_epochs")
+        if epochs is not None and warmup is not None and warmup >= epochs:
+            mistakes.append(
+                f"train.warmup_epochs: is {warmup}; expected fewer than {section}.epochs, which is {epochs}"
+            )
+    return mistakes + _space_mistakes(raw)
+
+
+def _space_mistakes(raw: dict[str, Any]) -> list[str]:
+    space = raw["tune"].get("space") if isinstance(raw.get("tune"), dict) else None
+    if not isinstance(space, dict):
+        return []
+    known = [path for path in _known_paths(raw) if path.startswith(("model.", "train."))]
+    fixed = {"model.family", "train.epochs", "train.folds"}  # another model; tune.epochs rules; not a hyperparameter
+    mistakes = []
+    for dotted, written in space.items():
+        where = f"tune.space.{dotted}"
+        if dotted not in known or dotted in fixed:
+            nearest = difflib.get_close_matches(str(dotted), sorted(set(known) - fixed), n=1, cutoff=0.75)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            reason = "cannot be tuned" if dotted in fixed else "is no value of the model or train section"
+            mistakes.append(f"{where}: {dotted} {reason}{hint}")
+            continue
+        try:
+            span = Range.model_validate_json(json.dumps(written, default=str))
+        except ValidationError:
+            continue  # already told
+        section, key = dotted.split(".")
+        for value in span.ends:
+            _, wrong = _validate(Params, {**raw, section: {**raw[section], key: value}})
+            mistakes += [line.replace(dotted, where, 1) for line in wrong if line.startswith(dotted)]
+        for other in span.when:
+            if other == dotted or other not in space:
+                mistakes.append(f"{where}.when: {other} is not another value of the space")
+            elif list(space).index(other) > list(space).index(dotted):
+                mistakes.append(f"{where}.when: {other} stands below; write it above")
+    return mistakes

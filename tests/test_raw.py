@@ -1,0 +1,485 @@
+"""Reading a competition's files: which image is which sample, in every layout they come in."""
+
+import io
+import pickle
+import tarfile
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from competition.errors import CompetitionError
+from competition.raw.competition import MISSING, Competition, read_competition
+from competition.raw.sources import Source, open_source
+from tests.conftest import Files, data_params, gala, png, write_folder, write_zip
+
+KINDS = ["folder", "zip", "tar", "tar.gz"]
+WRAPPERS = ["", "wrapper/", "training data/", "contest 2024/"]
+GALA = gala()
+
+
+def pack(folder: Path, kind: str, files: Files) -> Path:
+    """Write files as a folder or an archive."""
+    if kind == "folder":
+        return write_folder(folder / "raw", files)
+    if kind == "zip":
+        return write_zip(folder / "raw.zip", files)
+    path = folder / f"raw.{kind}"
+    with tarfile.open(path, "w:gz" if kind == "tar.gz" else "w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def read(path: Path, **changed: str) -> Competition:
+    return read_competition(open_source(path), data_params(path, **changed))
+
+
+def refusal(path: Path, **changed: str) -> str:
+    with pytest.raises(CompetitionError) as caught:
+        read(path, **changed)
+    return str(caught.value)
+
+
+def labels(competition: Competition) -> dict[str, str]:
+    """Return the label of each training file, in order."""
+    return dict(zip(competition.train["file"], competition.train["label"], strict=True))
+
+
+def of_test(competition: Competition) -> dict[str, str]:
+    """Return the file of each test sample, in order."""
+    return dict(zip(competition.test["sample_id"], competition.test["file"], strict=True))
+
+
+def below(wrapper: str, files: Files) -> Files:
+    return {wrapper + name: data for name, data in files.items()}
+
+
+def csv(*lines: str) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def numbered(train: int, test: int) -> Files:
+    """Return a competition whose ids are numbers without extension, the same ones in train and test."""
+    files = {f"train/{number}.png": png(number) for number in range(1, train + 1)}
+    files |= {f"test/{number}.png": png(100 + number) for number in range(1, test + 1)}
+    files["trainLabels.csv"] = csv("id,label", *(f"{n},{'cat' if n % 2 else 'dog'}" for n in range(1, train + 1)))
+    files["sampleSubmission.csv"] = csv("id,label", *(f"{n},cat" for n in range(1, test + 1)))
+    return files
+
+
+# Layouts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_gala(tmp_path: Path, kind: str, wrapper: str) -> None:
+    """A folder and every archive, with and without a folder around everything, give the same samples."""
+    path = pack(tmp_path, kind, below(wrapper, GALA))
+    source = open_source(path)
+    competition = read_competition(source, data_params(path))
+    classes = ["Attire", "Food", "misc"]
+    assert labels(competition) == {f"{wrapper}Train Images/image{n}.png": classes[n % 3] for n in range(12)}
+    assert list(competition.train["sample_id"]) == [f"image{n}.png" for n in range(12)]
+    assert of_test(competition) == {f"image{n}.png": f"{wrapper}Test Images/image{n}.png" for n in range(1000, 1004)}
+    assert (competition.columns, competition.id_column) == (("Image", "Class"), "Image")
+    assert (competition.problems, competition.grouped) == ([], False)
+    for name, data in GALA.items():
+        assert source.read(wrapper + name) == data
+
+
+def class_folders(train: str, test: str, classes: tuple[str, ...] = ("cat", "dog")) -> Files:
+    """Return images in folders called like their classes, and test images some of which have the same names."""
+    files = {f"{train}{label}/{n}.png": png(n) for label in classes for n in (1, 2)}
+    return files | {f"{test}{n}.png": png(100 + n) for n in (1, 2, 10)}
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "unlisted"])
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train/", "test/"), ("", "test/"), ("Training Set/", "Test Set/"), ("train/train/", "test/test/")],
+)
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_class_folders(tmp_path: Path, wrapper: str, train: str, test: str, listed: bool) -> None:
+    """The folders of train, or of the top, are the classes; the test images are those of test."""
+    files = class_folders(train, test)
+    if listed:
+        files["sample_submission.csv"] = csv("name,kind", "10,cat", "2,cat", "1,cat")
+    competition = read(pack(tmp_path, "zip", below(wrapper, files)))
+    assert labels(competition) == {
+        f"{wrapper}{train}{label}/{number}.png": label for label in ("cat", "dog") for number in (1, 2)
+    }
+    numbers = (10, 2, 1) if listed else (1, 10, 2)
+    assert list(competition.test["file"]) == [f"{wrapper}{test}{number}.png" for number in numbers]
+    assert competition.columns == (("name", "kind") if listed else ("id", "label"))
+    assert competition.problems == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_class_folders_in_every_kind(tmp_path: Path, kind: str) -> None:
+    competition = read(pack(tmp_path, kind, class_folders("train/", "test/")))
+    assert list(competition.train["label"]) == ["cat", "cat", "dog", "dog"]
+    assert of_test(competition) == {f"{number}.png": f"test/{number}.png" for number in (1, 10, 2)}
+
+
+@pytest.mark.parametrize("top", ["train/", ""])
+@pytest.mark.parametrize("label", ["latest", "protest", "test bench"])
+def test_class_called_like_a_split(tmp_path: Path, top: str, label: str) -> None:
+    """A class whose name holds the word test is not the test folder."""
+    competition = read(write_folder(tmp_path, class_folders(top, "test/", ("cat", label))))
+    assert list(competition.train["label"]) == ["cat", "cat", label, label]
+    assert of_test(competition) == {f"{number}.png": f"test/{number}.png" for number in (1, 10, 2)}
+
+
+@pytest.mark.parametrize(("train", "test"), [(8, 10), (10, 8), (8, 8)])
+def test_ids_that_both_splits_use(tmp_path: Path, train: int, test: int) -> None:
+    """An id without extension means the image of its own split."""
+    competition = read(pack(tmp_path, "zip", numbered(train, test)))
+    assert list(labels(competition)) == [f"train/{number}.png" for number in range(1, train + 1)]
+    assert of_test(competition) == {str(number): f"test/{number}.png" for number in range(1, test + 1)}
+    assert competition.problems == []
+
+
+def test_ids_that_both_splits_use_without_a_training_image(tmp_path: Path) -> None:
+    """An image that is missing in train is not sought in test."""
+    files = numbered(8, 10)
+    del files["train/3.png"]
+    competition = read(pack(tmp_path, "zip", files))
+    assert list(labels(competition)) == [f"train/{number}.png" for number in (1, 2, 4, 5, 6, 7, 8)]
+    assert len(competition.problems) == 1
+    assert "'3' has no image in train" in competition.problems[0]
+
+
+def test_ids_that_both_splits_use_without_a_test_image(tmp_path: Path) -> None:
+    """An image that is missing in test is not sought in train."""
+    files = numbered(10, 8)
+    del files["test/3.png"]
+    competition = read(pack(tmp_path, "zip", files))
+    assert of_test(competition) == {str(n): f"test/{n}.png" if n != 3 else "" for n in range(1, 9)}
+    assert list(competition.test["problem"]) == [MISSING if n == 3 else "" for n in range(1, 9)]
+    assert list(labels(competition)) == [f"train/{number}.png" for number in range(1, 11)]
+
+
+def test_ids_that_both_splits_use_with_images_that_no_table_names(tmp_path: Path) -> None:
+    """Unlisted test images do not send the listed ids to train; each is told."""
+    files = numbered(8, 10)
+    files["sampleSubmission.csv"] = csv("id,label", "1,cat", "2,cat", "3,cat", "4,cat")
+    competition = read(pack(tmp_path, "zip", files))
+    assert of_test(competition) == {str(number): f"test/{number}.png" for number in range(1, 5)}
+    assert sorted(line.split(" ")[0] for line in competition.problems) == [
+        "test/10.png", "test/5.png", "test/6.png", "test/7.png", "test/8.png", "test/9.png"
+    ]  # fmt: skip
+
+
+def test_both_splits_in_one_folder(tmp_path: Path) -> None:
+    files = {name.replace("Train Images", "all").replace("Test Images", "all"): GALA[name] for name in GALA}
+    competition = read(write_folder(tmp_path, files))
+    assert list(labels(competition)) == [f"all/image{number}.png" for number in range(12)]
+    assert list(of_test(competition).values()) == [f"all/image{number}.png" for number in range(1000, 1004)]
+    assert competition.problems == []
+
+
+def test_both_splits_in_folders_that_could_be_either(tmp_path: Path) -> None:
+    """Where nothing tells which folder the ids mean, the training images do not become the test images."""
+    files = {name.replace("train/", "a/").replace("test/", "b/"): data for name, data in numbered(8, 8).items()}
+    path = write_folder(tmp_path, files)
+    told = refusal(path)
+    assert "data.train_folder" in told
+    assert "data.test_folder" in told
+    competition = read(path, train_folder="a", test_folder="b")
+    assert of_test(competition) == {str(number): f"b/{number}.png" for number in range(1, 9)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_junk(tmp_path: Path, kind: str) -> None:
+    """What file managers leave behind is no sample, no class and no table."""
+    junk = ["__MACOSX/Train Images/._image0.png", "__MACOSX/._train.csv", ".DS_Store", "._train.csv",
+            "Train Images/.DS_Store", "Train Images/._image0.png"]  # fmt: skip
+    source = open_source(pack(tmp_path, kind, dict.fromkeys(junk, b"junk") | GALA))
+    assert sorted(source.files) == sorted(GALA)
+    assert source.folders == ("Test Images", "Train Images")
+    assert read_competition(source, data_params(source.path)).problems == []
+
+
+# Names ------------------------------------------------------------------------------------------------------------
+
+ODD = ["7", "007", "0", "1e5", "1.0", "-1", "NA", "nan", "None", "null", "True", "inf"]
+
+
+def test_odd_ids_and_labels(tmp_path: Path) -> None:
+    """Every id and label stays exactly the text it was."""
+    files = {f"train/{name}.png": png() for name in ODD} | {f"test/{name}.png": png() for name in ODD}
+    files["train.csv"] = csv("id,label", *(f"{name},{label}" for name, label in zip(ODD, ODD[::-1], strict=True)))
+    files["sample_submission.csv"] = csv("id,label", *(f"{name},0" for name in ODD))
+    competition = read(pack(tmp_path, "zip", files))
+    assert labels(competition) == {f"train/{name}.png": label for name, label in zip(ODD, ODD[::-1], strict=True)}
+    assert of_test(competition) == {name: f"test/{name}.png" for name in ODD}
+    assert competition.problems == []
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("header", ["id,digit", "digit,id"])
+def test_labels_that_are_ids_too(tmp_path: Path, header: str, missing: bool) -> None:
+    """The id column is the one that names all the images, not the one whose few values happen to be names."""
+    files = {f"train/{number}.png": png(number) for number in range(12) if number != 11 or not missing}
+    files |= {f"test/{number}.png": png(number) for number in range(12, 15)}
+    rows = [f"{n},{n % 3}" if header == "id,digit" else f"{n % 3},{n}" for n in range(12)]
+    files |= {"train.csv": csv(header, *rows), "test.csv": csv("id", "12", "13", "14")}
+    competition = read(pack(tmp_path, "zip", files))
+    assert competition.chosen["id_column"] == "id"
+    assert labels(competition) == {f"train/{n}.png": str(n % 3) for n in range(11 if missing else 12)}
+
+
+NAMES = ["Straße 1.png", "Été à Paris.png", "Ωmega.png", "写 真.png"]
+
+
+def foreign(form: str, ids: str) -> Files:
+    """Return a competition with names of many scripts, those of files and those of ids each in a Unicode form."""
+    files = {unicodedata.normalize(form, f"Bilder für Übung/{name}"): png(n) for n, name in enumerate(NAMES)}
+    files |= {unicodedata.normalize(form, f"Prüfung/Ä {name}"): png(90 + n) for n, name in enumerate(NAMES)}
+    rows = [f"{name},{'Käse' if n % 2 else 'Brot'}" for n, name in enumerate(NAMES)]
+    files["train.csv"] = unicodedata.normalize(ids, "\n".join(["Bild,Klasse", *rows, ""])).encode()
+    files["test.csv"] = unicodedata.normalize(ids, "\n".join(["Bild", *(f"Ä {name}" for name in NAMES), ""])).encode()
+    return files
+
+
+@pytest.mark.parametrize("ids", ["NFC", "NFD"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_foreign_names(tmp_path: Path, kind: str, form: str, ids: str) -> None:
+    """Spaces and letters of any script match, in either Unicode form; the id stays as the table writes it."""
+    files = foreign(form, ids)
+    path = pack(tmp_path, kind, files)
+    source = open_source(path)
+    competition = read_competition(source, data_params(path))
+    assert list(competition.train["sample_id"]) == [unicodedata.normalize(ids, name) for name in NAMES]
+    assert [source.read(file) for file in competition.train["file"]] == [png(n) for n in range(4)]
+    assert [source.read(file) for file in competition.test["file"]] == [png(90 + n) for n in range(4)]
+    assert competition.problems == []
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_folders_with_foreign_names_can_be_set(tmp_path: Path, form: str) -> None:
+    """A folder is found by the name params.yaml gives it, whatever the Unicode form of either."""
+    path = pack(tmp_path, "zip", foreign(form, "NFC"))
+    competition = read(path, train_folder="Bilder für Übung", test_folder="Prüfung")
+    assert (len(competition.train), len(competition.test), competition.problems) == (4, 4, [])
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_classes_are_called_alike_in_either_form(tmp_path: Path, form: str) -> None:
+    """A class that is a folder has the name the submission wants, however the archive writes its accents."""
+    names = [f"train/{name}" for name in ("Käse/1.png", "Käse/2.png", "Brot/3.png")] + ["test/4.png"]
+    competition = read(pack(tmp_path, "zip", {unicodedata.normalize(form, name): png() for name in names}))
+    assert sorted(set(competition.train["label"])) == ["Brot", "Käse"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp437"])
+def test_zip_that_does_not_tell_its_encoding(tmp_path: Path, encoding: str) -> None:
+    """Names in UTF-8 without the flag, as macOS writes them, and names in the old code page."""
+    written, length = "Élan ü.png", len("Élan ü.png".encode(encoding))
+    files = {f"train/{'#' * length}": png(1), "train/b.png": png(2), "test/c.png": png(3)}
+    files |= {"train.csv": csv("id,label", f"{written},x", "b.png,y"), "test.csv": csv("id", "c.png")}
+    path = write_zip(tmp_path / "raw.zip", files)
+    path.write_bytes(path.read_bytes().replace(b"#" * length, written.encode(encoding)))
+    competition = read(path)
+    assert labels(competition) == {f"train/{written}": "x", "train/b.png": "y"}
+    assert open_source(path).read(f"train/{written}") == png(1)
+
+
+# Tables -----------------------------------------------------------------------------------------------------------
+
+
+def rewritten(train: bytes) -> dict[str, bytes]:
+    """Return the same table as different programs write it."""
+    lines = train.decode().splitlines()
+    quoted = [",".join(f'"{cell}"' for cell in line.split(",")) for line in lines]
+    return {
+        "BOM": b"\xef\xbb\xbf" + train,
+        "CRLF": train.replace(b"\n", b"\r\n"),
+        "BOM and CRLF": b"\xef\xbb\xbf" + train.replace(b"\n", b"\r\n"),
+        "quoted": csv(*quoted),
+        "BOM and quoted": b"\xef\xbb\xbf" + csv(*quoted),
+        "trailing comma": csv(lines[0], *(f"{line}," for line in lines[1:])),
+        "trailing comma, also in the header": csv(*(f"{line}," for line in lines)),
+        "no last newline": train.rstrip(b"\n"),
+        "empty last lines": train + b"\n\n",
+    }
+
+
+@pytest.mark.parametrize("written", rewritten(GALA["train.csv"]))
+def test_table_as_programs_write_it(tmp_path: Path, written: str) -> None:
+    plain = labels(read(write_folder(tmp_path / "plain", GALA)))
+    files = GALA | {name: rewritten(GALA[name])[written] for name in ("train.csv", "test.csv")}
+    competition = read(write_folder(tmp_path / "raw", files))
+    assert labels(competition) == plain
+    assert len(competition.test) == 4
+    assert (competition.columns, competition.problems) == (("Image", "Class"), [])
+
+
+def test_quoted_cells(tmp_path: Path) -> None:
+    """A comma, a quote and a line break inside quotes belong to the cell."""
+    files = GALA | {"train.csv": b'Image,Class\nimage0.png,"Food, ""hot"""\nimage1.png,"two\nlines"\n'}
+    competition = read(write_folder(tmp_path, files))
+    assert list(competition.train["label"]) == ['Food, "hot"', "two\nlines"]
+
+
+@pytest.mark.parametrize("line", [1, 5])
+def test_unquoted_comma(tmp_path: Path, line: int) -> None:
+    """A row with more cells than the header is refused with its line, never cut."""
+    lines = GALA["train.csv"].decode().splitlines()
+    lines[line] += ", drinks"
+    told = refusal(write_folder(tmp_path, GALA | {"train.csv": csv(*lines)}))
+    assert "train.csv" in told
+    assert f"line {line + 1}" in told
+
+
+def test_row_that_is_too_short(tmp_path: Path) -> None:
+    lines = GALA["train.csv"].decode().splitlines()
+    lines[3] = "image2.png"
+    told = refusal(write_folder(tmp_path, GALA | {"train.csv": csv(*lines)}))
+    assert "train.csv" in told
+    assert "line 4 has fewer cells" in told
+
+
+def test_order_of_test_samples(tmp_path: Path) -> None:
+    """The sample submission's order, without one the test table's, without either that of the sorted files."""
+    files = GALA | {
+        "sample_submission.csv": csv("Kind,Name", "x,image1002", "x,image1000", "x,image1003", "x,image1001"),
+        "test.csv": csv("Image", "image1003.png", "image1001.png", "image1000.png", "image1002.png"),
+    }
+    path = write_folder(tmp_path, files)
+    competition = read(path)
+    assert list(competition.test["sample_id"]) == ["image1002", "image1000", "image1003", "image1001"]
+    assert (competition.columns, competition.id_column) == (("Kind", "Name"), "Name")
+    competition = read(path, sample_submission="none")
+    assert list(competition.test["sample_id"]) == ["image1003.png", "image1001.png", "image1000.png", "image1002.png"]
+    assert competition.columns == ("Image", "Class")
+    competition = read(path, sample_submission="none", test_table="none")
+    assert list(competition.test["sample_id"]) == ["image1000.png", "image1001.png", "image1002.png", "image1003.png"]
+    assert (competition.columns, competition.id_column) == (("Image", "Class"), "Image")
+
+
+@pytest.mark.parametrize(
+    ("column", "setting", "grouped"),
+    [("group", "auto", True), ("patient", "patient", True), ("group", "none", False)],
+)
+def test_group_column(tmp_path: Path, column: str, setting: str, grouped: bool) -> None:
+    lines = GALA["train.csv"].decode().splitlines()
+    rows = [f"{line},p{number // 4}" for number, line in enumerate(lines[1:])]
+    path = write_folder(tmp_path, GALA | {"train.csv": csv(f"{lines[0]},{column}", *rows)})
+    competition = read(path, group_column=setting)
+    assert competition.grouped is grouped
+    assert list(competition.train["group"]) == [f"p{n // 4}" if grouped else "" for n in range(12)]
+    assert list(competition.train["label"])[:3] == ["Attire", "Food", "misc"]
+
+
+# What params.yaml says --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def doubled(tmp_path: Path) -> Path:
+    """A competition that has two of everything."""
+    files: Files = {}
+    for size, shade in (("full", 50), ("small", 100)):
+        files |= {f"{size}/{number}.png": png(shade + number) for number in range(6)}
+        files |= {f"hidden-{size}/{number}.png": png(shade + number) for number in range(6, 9)}
+    files["labels-a.csv"] = csv("image,copy,coarse,fine", *(f"{n},{5 - n},c{n % 2},f{n % 3}" for n in range(6)))
+    files["labels-b.csv"] = csv("image,copy,coarse,fine", *(f"{n},{5 - n},C{n % 2},F{n % 3}" for n in range(6)))
+    files |= {"test-a.csv": csv("image", "6", "7"), "test-b.csv": csv("image", "8")}
+    files |= {"sample-a.csv": csv("image,kind", "7,", "6,"), "sample-b.csv": csv("image,sort", "8,")}
+    return write_folder(tmp_path, files)
+
+
+@pytest.mark.parametrize("size", ["full", "small"])
+@pytest.mark.parametrize("table", ["a", "b"])
+def test_what_is_set_is_used(doubled: Path, size: str, table: str) -> None:
+    competition = read(
+        doubled, train_table=f"labels-{table}.csv", test_table=f"test-{table}.csv", sample_submission="none",
+        train_folder=size, test_folder=f"hidden-{size}", id_column="image", label_column="coarse", group_column="fine",
+    )  # fmt: skip
+    small = table == "a"
+    assert labels(competition) == {f"{size}/{n}.png": f"{'c' if small else 'C'}{n % 2}" for n in range(6)}
+    assert list(competition.train["group"]) == [f"{'f' if small else 'F'}{n % 3}" for n in range(6)]
+    assert of_test(competition) == {n: f"hidden-{size}/{n}.png" for n in (("6", "7") if small else ("8",))}
+    assert competition.columns == ("image", "coarse")
+
+
+def test_other_columns_and_the_submission_can_be_set(doubled: Path) -> None:
+    competition = read(
+        doubled, train_table="labels-a.csv", test_table="none", sample_submission="sample-a.csv",
+        train_folder="small", test_folder="hidden-full", id_column="copy", label_column="fine",
+    )  # fmt: skip
+    assert labels(competition) == {f"small/{5 - n}.png": f"f{n % 3}" for n in range(6)}
+    assert of_test(competition) == {"7": "hidden-full/7.png", "6": "hidden-full/6.png"}
+    assert competition.columns == ("image", "kind")
+
+
+def test_class_folders_beside_a_table_can_be_set(tmp_path: Path) -> None:
+    files = class_folders("photos/", "test/") | {"names.csv": csv("file,remark", "1,x", "2,y")}
+    competition = read(write_folder(tmp_path, files), train_table="none", train_folder="photos")
+    assert sorted(set(competition.train["label"])) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("train_table", "train.csv"),
+        ("test_table", "test.csv"),
+        ("sample_submission", "test.csv"),
+        ("train_folder", "'Train Images'"),
+        ("test_folder", "'Test Images'"),
+        ("id_column", "['Image', 'Class']"),
+        ("label_column", "['Image', 'Class']"),
+        ("group_column", "['Image', 'Class']"),
+    ],
+)
+def test_wrong_setting(tmp_path: Path, key: str, found: str) -> None:
+    """A name that is not there is refused with itself, where to set it, and what is there."""
+    told = refusal(write_folder(tmp_path, GALA), **{key: "Nonesuch"})
+    assert "Nonesuch" in told
+    assert found in told
+    assert "data." in told
+
+
+@pytest.mark.parametrize(
+    ("extra", "key"),
+    [
+        ({"train_2.csv": "train.csv"}, "data.train_table"),
+        ({"test_ids.csv": "test.csv"}, "data.test_table"),
+        ({"sample_submission.csv": "test.csv", "submission.csv": "test.csv"}, "data.sample_submission"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_several_candidates(tmp_path: Path, extra: dict[str, str], key: str) -> None:
+    """Tables that could each be the one are refused by name, with the setting that chooses."""
+    path = write_folder(tmp_path, GALA | {name: GALA[same] for name, same in extra.items()})
+    told = refusal(path)
+    assert key in told
+    assert all(name in told for name in extra)
+
+
+def test_several_tables_of_labels(tmp_path: Path) -> None:
+    files = {name: data for name, data in GALA.items() if name != "train.csv"}
+    path = write_folder(tmp_path, files | {"labels.csv": GALA["train.csv"], "more.csv": GALA["train.csv"]})
+    told = refusal(path)
+    assert "labels.csv, more.csv" in told
+    assert "data.train_table" in told
+    assert len(read(path, train_table="more.csv").train) == 12
+
+
+def test_several_label_columns(doubled: Path) -> None:
+    told = refusal(doubled, train_table="labels-a.csv", test_table="none", sample_submission="none", id_column="image")
+    assert "['image', 'copy', 'coarse', 'fine']" in told
+    assert "data.label_column" in told
+
+
+def test_source_crosses_processes(tmp_path: Path) -> None:
+    """A source can be sent to a worker process, and reads the same there."""
+    for kind in KINDS:
+        source = open_source(pack(tmp_path, kind, GALA))
+        sent: Source = pickle.loads(pickle.dumps(source))
+        assert sent.files == source.files
+        assert sent.read("train.csv") == GALA["train.csv"]
