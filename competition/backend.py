@@ -20,12 +20,13 @@ def start(threads: int | str) -> None:
         threads: CPU threads of one operation; ``auto`` takes all cores.
     """
     name = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if Path("/dev/nvidia0").exists() else "3")
     count = threads_used(threads)
+    with _without_remarks():
+        import keras  # noqa: F401  (and with it the backend)
     if name == "tensorflow":
-        # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if Path("/dev/nvidia0").exists() else "3")
-        with _without_remarks():
-            import tensorflow as tf
+        import tensorflow as tf
 
         tf.get_logger().setLevel("ERROR")  # drops remarks about retracing: every fold is a new model
         tf.config.threading.set_intra_op_parallelism_threads(count)
@@ -38,7 +39,6 @@ def start(threads: int | str) -> None:
 
         torch.set_num_threads(count)
         torch.use_deterministic_algorithms(True)
-    import keras  # noqa: F401  (so that a broken installation shows here)
 
 
 @contextmanager
@@ -71,5 +71,8 @@ def device() -> str:
     """Name the device that models run on."""
     import keras
 
-    devices = keras.distribution.list_devices()
-    return devices[0] if devices else "cpu:0"
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return f"gpu: {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "cpu:0"
+    return keras.distribution.list_devices()[0]

@@ -64,6 +64,19 @@ def test_it_learns_and_repeats(training_set: TrainingSet) -> None:
     np.testing.assert_allclose(first.probabilities.sum(axis=1), 1, atol=1e-6)
 
 
+def test_the_fold_left_out_teaches_nothing(training_set: TrainingSet) -> None:
+    """With other labels and other images there, the same weights come out."""
+    held = training_set.folds == 0
+    labels, images = training_set.labels.copy(), np.array(training_set.images)
+    labels[held] = 1 - labels[held]
+    images[training_set.rows[held]] = 7
+    poisoned = dataclasses.replace(training_set, labels=labels, images=images)
+    one, other = fit(recipe(), training_set), fit(recipe(), poisoned)
+    for left, right in zip(one.model.get_weights(), other.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert one.kept.score > 0.9
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
 def test_optimizers_and_weight_decay(training_set: TrainingSet, optimizer: str) -> None:
     """Decay draws the kernels towards 0 and leaves normalisation alone."""

@@ -63,13 +63,14 @@ def name(path: Path) -> str:
 
 def imports(path: Path) -> set[Path]:
     """List the modules of the package that a module imports anywhere, also inside functions."""
-    found = set()
+    modules = []
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "competition":
-            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            for module in modules[1:] + modules[:1]:
-                base = ROOT / module.replace(".", "/")
-                found |= {file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+    bases = [ROOT / module.replace(".", "/") for module in modules if module.split(".")[0] == "competition"]
+    found = {file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()}
     return found - {path, PACKAGE / "__init__.py"}
 
 

@@ -86,11 +86,14 @@ def predict_folder(
         CompetitionError: no image there, or unreadable ones; nothing is written.
     """
     contract = read_json(require(trained / CONTRACT, "compete train"))
+    if out.is_dir():
+        raise CompetitionError(f"{out} is a folder; expected the name of a CSV file to write")
     source = open_source(images)
     files = list_images(source)
     if not files:
         raise CompetitionError(f"{images} holds no image; expected files called like .jpg or .png")
     spec = ImageSpec(**contract["image"])
+    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         folder = Path(scratch)
         check_space(folder, len(files) * int(np.prod(spec.shape)))

@@ -58,11 +58,7 @@ def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) ->
         samples, decoded, problems = _decode(source, competition, spec, folder)
         if params.bad_samples == "fail":
             _refuse(source, competition.problems + problems)
-        left = samples.loc[samples["split"] == "train", "label"].nunique()
-        if left < 2:
-            raise MistakesError(
-                f"{source.path}: the readable training images have {left} classes; expected two or more:", problems
-            )
+        _check_enough(source, samples, problems)
         samples["fold"] = _folds(samples, params.folds, derive(seed, "prepare", "folds"), competition.grouped)
         train = samples[samples["split"] == "train"]
         classes = sorted(train["label"].unique())
@@ -80,6 +76,18 @@ def _refuse(source: Source, problems: list[str]) -> None:
         raise MistakesError(
             f"{source.path} has {len(problems)} bad sample{'s' if len(problems) > 1 else ''}; mend them, or set "
             "prepare.bad_samples: drop to go on without them:",
+            problems,
+        )
+
+
+def _check_enough(source: Source, samples: pd.DataFrame, problems: list[str]) -> None:
+    """Refuse what is left when the unreadable images are gone, if nothing can be learned or predicted from it."""
+    classes = samples.loc[samples["split"] == "train", "label"].nunique()
+    readable = int(((samples["split"] == "test") & (samples["problem"] == "")).sum())
+    if classes < 2 or not readable:
+        raise MistakesError(
+            f"{source.path}: the images that can be read are of {classes} classes in train, and {readable} in test; "
+            "expected two classes or more, and a test image:",
             problems,
         )
 
