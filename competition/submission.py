@@ -67,15 +67,15 @@ def gate(path: Path, sample_ids: list[str], contract: dict[str, Any]) -> None:
         mistakes.append(f"its columns are {list(table.columns)}; the competition lists {columns}")
     else:
         ids = list(table[id_column])
-        if missing := [sample_id for sample_id in sample_ids if sample_id not in set(ids)]:
+        wanted, found, classes = set(sample_ids), set(ids), set(contract["classes"])
+        if missing := [sample_id for sample_id in sample_ids if sample_id not in found]:
             mistakes.append(f"{len(missing)} ids of the competition are missing, first {missing[0]!r}")
-        if foreign := [sample_id for sample_id in ids if sample_id not in set(sample_ids)]:
+        if foreign := [sample_id for sample_id in ids if sample_id not in wanted]:
             mistakes.append(f"{len(foreign)} ids are not the competition's, first {foreign[0]!r}")
         if not mistakes and ids != sample_ids:
             mistakes.append("its ids are the competition's, in another order or repeated")
         label_column = next(column for column in columns if column != id_column)
-        labels = list(table[label_column])
-        if unknown := [label for label in labels if label not in set(contract["classes"])]:
+        if unknown := [label for label in table[label_column] if label not in classes]:
             mistakes.append(f"{len(unknown)} labels are missing or no class of the competition, first {unknown[0]!r}")
     if mistakes:
         raise MistakesError(

@@ -224,20 +224,23 @@ def _read_class_folders(reader: _Reader) -> pd.DataFrame:
     top = _class_top(reader)
     prefix = f"{top}/" if top else ""
     test_folder = _test_folder(reader)
-    classes = [
-        folder.removeprefix(prefix)
+    files_of: dict[str, list[str]] = {
+        folder.removeprefix(prefix): []
         for folder in reader.source.folders
         if is_in(folder, top) and "/" not in folder.removeprefix(prefix) and folder != test_folder
-    ]
+    }
+    for image in sorted(reader.index.images):
+        label, below, _ = image.removeprefix(prefix).partition("/")
+        if below and label in files_of and is_in(image, top):
+            files_of[label].append(image)
     rows = []
-    for label in classes:
-        files = sorted(image for image in reader.index.images if is_in(image, prefix + label))
+    for label, files in files_of.items():
         if not files:
             reader.problems.append(f"the class folder {prefix + label!r} holds no image")
         rows += [(file.removeprefix(prefix), label, "", file) for file in files]
-    if len(classes) < 2:
+    if len(files_of) < 2:
         raise CompetitionError(
-            f"{reader.source.path} has no table of labels, and {top or 'it'} has {len(classes)} folders of images; "
+            f"{reader.source.path} has no table of labels, and {top or 'it'} has {len(files_of)} folders of images; "
             "expected a folder for each class, or a CSV with the names of the images and their classes: "
             "set data.train_table or data.train_folder in params.yaml"
         )
