@@ -55,6 +55,22 @@ def main() -> None:
         "",
         "Revisions: " + ", ".join(f"{result['name']} {result['env']['revision'][:12]}" for result in results) + ".",
     ]
+    lines += [
+        "",
+        "## What the tables cost as they grow",
+        "",
+        "`python benchmarks/scale.py` matches ids to images that do not exist; times as ratios to the smallest.",
+        "",
+        "| layout | training images | time | peak memory |",
+        "|---|---|---|---|",
+    ]
+    scales = json.loads((HERE / "scale.json").read_text())
+    for scale in scales:
+        first = next(other for other in scales if other["layout"] == scale["layout"])
+        lines.append(
+            f"| {scale['layout']} | {scale['size']:,} | {scale['seconds'] / first['seconds']:.1f} "
+            f"| {scale['peak_bytes'] / 1e9:.2f} GB |"
+        )
     (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -221,9 +221,9 @@ def _files(reader: _Reader, ids: pd.Series, match: Match, table_name: str) -> li
 
 
 def _read_class_folders(reader: _Reader) -> pd.DataFrame:
-    top = _class_top(reader)
-    prefix = f"{top}/" if top else ""
     test_folder = _test_folder(reader)
+    top = _class_top(reader, test_folder)
+    prefix = f"{top}/" if top else ""
     files_of: dict[str, list[str]] = {
         folder.removeprefix(prefix): []
         for folder in reader.source.folders
@@ -248,19 +248,18 @@ def _read_class_folders(reader: _Reader) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["sample_id", "label", "group", "file"])
 
 
-def _class_top(reader: _Reader) -> str:
+def _class_top(reader: _Reader, test_folder: str | None) -> str:
     """Find the folder whose folders are the classes: one called train, else below what merely wraps everything."""
     given = _folder(reader, "train")
     if given is not None:
         return given
-    named = [folder for folder in reader.source.folders if says("train", folder)]
+    folders = [folder for folder in reader.source.folders if folder != test_folder]
+    named = [folder for folder in folders if says("train", folder)]
     top = min(named, key=lambda folder: (folder.count("/"), folder), default="")
     while True:
-        below = [
-            f for f in reader.source.folders if is_in(f, top) and f.count("/") == (top.count("/") + 1 if top else 0)
-        ]
-        below = [folder for folder in below if folder != _test_folder(reader)]
-        if len(below) != 1 or not any(is_in(folder, below[0]) for folder in reader.source.folders):
+        depth = top.count("/") + 1 if top else 0
+        below = [folder for folder in folders if is_in(folder, top) and folder.count("/") == depth]
+        if len(below) != 1 or not any(is_in(folder, below[0]) for folder in folders):
             return top
         top = below[0]
 
