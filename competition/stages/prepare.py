@@ -30,7 +30,7 @@ def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) ->
         params: image size, folds, what to do with bad samples.
         data: where the files are and which table and column is what.
         out: the folder to write.
-        seed: draws the folds and the overview's images.
+        seed: draws the folds.
 
     Reads:
         The folder or archive ``data.root``; nothing is unpacked.
