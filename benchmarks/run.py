@@ -20,8 +20,9 @@ from pathlib import Path
 
 import psutil
 
+from competition.layout import STAGES
+
 HERE = Path(__file__).parent
-STAGES = ("prepare", "augment", "tune", "train", "predict")
 
 
 class PeakMemory(threading.Thread):

@@ -6,7 +6,7 @@
     prepare   -> augment -> data/augment/  policy.json  view-<v>.npy  preview.png
     augment   -> tune    -> data/tune/     trials.csv  hyperparameters.yaml
     tune      -> train   -> data/train/    fold-<k>.weights.h5  contract.json  oof.csv  metrics.json  history.csv
-                                           confusion.csv  mistakes.png  env.json
+                                           mistakes.png  env.json
     train     -> predict -> data/predict/  probabilities.csv  submission.csv
 
 One word per stage: the DVC stage, the command ``compete <stage>``, the module ``competition.stages.<stage>``, its

@@ -4,6 +4,7 @@ A stage writes into a scratch folder beside its own and renames the whole folder
 ``data/<stage>/`` is always complete. Small files are checked for their columns where they are read.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -106,6 +107,13 @@ def read_samples(prepared: Path) -> pd.DataFrame:
     path = require(prepared / SAMPLES, "compete prepare")
     samples = read_csv(path, ["sample_id", "split", "row", "label", "fold", "file", "problem"])
     return samples.astype({"row": "int64", "fold": "int64"})
+
+
+def fingerprint(prepared: Path, images: np.ndarray) -> str:
+    """Tell one data/prepare from another by its samples, their rows and the shape of its training images."""
+    digest = hashlib.blake2b((prepared / SAMPLES).read_bytes(), digest_size=16)
+    digest.update(str(images.shape).encode())
+    return digest.hexdigest()
 
 
 def create_array(path: Path, shape: tuple[int, ...]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from competition.errors import CompetitionError
 from competition.parallel import cores
 
 
@@ -23,8 +24,11 @@ def start(threads: int | str) -> None:
     # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if Path("/dev/nvidia0").exists() else "3")
     count = threads_used(threads)
-    with _without_remarks():
-        import keras  # noqa: F401  (and with it the backend)
+    try:
+        with _without_remarks():
+            import keras  # noqa: F401  (and with it the backend)
+    except ImportError as error:
+        raise CompetitionError(f"KERAS_BACKEND is {name}, and {error}; pip install -e '.[{name}]'") from None
     if name == "tensorflow":
         import tensorflow as tf
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from competition.artifacts import open_array, read_json, read_samples, require
+from competition.artifacts import fingerprint, open_array, read_json, read_samples, require
+from competition.errors import CompetitionError
 from competition.layout import CONTRACT, POLICY, pixels, view
 from competition.policies import Policy, view_seed
 from competition.seeds import derive
@@ -59,12 +60,18 @@ class TrainingSet:
 
 
 def read_training_set(prepared: Path, augmented: Path) -> TrainingSet:
-    """Open what prepare and augment wrote."""
+    """Open what prepare and augment wrote.
+
+    Raises:
+        CompetitionError: one of them is missing, or they do not belong together.
+    """
     contract = read_json(require(prepared / CONTRACT, "compete prepare"))
     policy = read_json(require(augmented / POLICY, "compete augment"))
     samples = read_samples(prepared)
     train = samples[samples["split"] == "train"]
     images = open_array(require(prepared / pixels("train"), "compete prepare"))
+    if policy.get("prepared") != fingerprint(prepared, images):
+        raise CompetitionError(f"{augmented} was made from another {prepared}; run 'compete augment' again")
     class_index = {name: index for index, name in enumerate(contract["classes"])}
     return TrainingSet(
         contract=contract,
@@ -73,7 +80,7 @@ def read_training_set(prepared: Path, augmented: Path) -> TrainingSet:
         folds=train["fold"].to_numpy(np.int64),
         rows=train["row"].to_numpy(np.int64),
         images=images,
-        views=[open_array(augmented / view(number)) for number in range(policy["views"])],
+        views=[open_array(require(augmented / view(number), "compete augment")) for number in range(policy["views"])],
         policy=Policy(policy["policy"], images.shape[1:]),
         seed=policy["seed"],
     )
@@ -98,7 +105,7 @@ class EpochBatches:
         self._batch_size = min(batch_size, len(samples))
         self._seed = seed
         self._targets = np.eye(len(training_set.classes), dtype=np.float32)
-        self.begin(0)
+        self._epoch, self._order = 0, samples  # until `begin`
 
     def begin(self, epoch: int) -> None:
         """Turn to an epoch."""

@@ -31,8 +31,13 @@ DataDir = Annotated[Path, typer.Option("--data", help="The folder with a folder 
 PARAMS, DATA = Path("params.yaml"), Path("data")
 
 # What a full, read-only or forbidden disk raises; nothing else of OSError is the user's to mend.
-DISK = {errno.ENOSPC: "no space is left", errno.EDQUOT: "the quota is used up", errno.EROFS: "it is read-only",
-        errno.EACCES: "writing there is not allowed", errno.EPERM: "writing there is not allowed"}  # fmt: skip
+DISK = {
+    errno.ENOSPC: "cannot write to {}: no space is left; make room and run again",
+    errno.EDQUOT: "cannot write to {}: the quota is used up; make room and run again",
+    errno.EROFS: "cannot write to {}: it is read-only; make it writable, or work in another folder",
+    errno.EACCES: "cannot open {}: access is not allowed; change its rights and run again",
+    errno.EPERM: "cannot open {}: access is not allowed; change its rights and run again",
+}
 
 
 @contextmanager
@@ -47,8 +52,7 @@ def _told() -> Iterator[None]:
         number = error.errno or next((code for code in DISK if os.strerror(code) in str(error)), 0)
         if number not in DISK:
             raise
-        where = error.filename or "the disk"
-        print(f"compete: cannot write to {where}: {DISK[number]}; make room or rights and run again", file=sys.stderr)
+        print(f"compete: {DISK[number].format(error.filename or 'the disk')}", file=sys.stderr)
         raise typer.Exit(1) from None
 
 
@@ -128,7 +132,9 @@ def train(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
 
 @app.command()
 def predict(
-    params: ParamsPath = PARAMS,
+    params: Annotated[
+        Path | None, typer.Option("--params", help="The file of parameters.  [default: params.yaml]")
+    ] = None,
     data: DataDir = DATA,
     images: Annotated[
         Path | None, typer.Option(help="Predict this folder or archive of images instead; needs data/train only.")
@@ -139,7 +145,7 @@ def predict(
     if (images is None) != (out is None):
         raise typer.BadParameter("--images and --out go together")
     if images is None or out is None:
-        with _stage(params, data) as read:
+        with _stage(params or PARAMS, data) as read:
             from competition.stages.predict import predict as run
 
             run(
@@ -154,8 +160,8 @@ def predict(
     with _told():
         from competition.stages.predict import PLAIN, predict_folder
 
-        if params.exists():
-            read = _read(params)
+        if params or PARAMS.exists():
+            read = _read(params or PARAMS)
             views, seed, threads = read.predict, read.seed, read.threads
         else:
             views, seed, threads = PLAIN, 0, "auto"

@@ -15,6 +15,7 @@ PACKAGES = ("tensorflow", "jax", "torch", "keras", "keras-tuner", "albumentation
 
 def describe(threads: int | str) -> dict[str, Any]:
     """Return versions, backend, device, CPU, threads and the git revision of the folder the command runs in."""
+    changes = _git("status", "--porcelain", "--untracked-files=no")
     return {
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
@@ -24,7 +25,7 @@ def describe(threads: int | str) -> dict[str, Any]:
         "cpu": _cpu(),
         "threads": backend.threads_used(threads),
         "revision": _git("rev-parse", "HEAD"),
-        "clean": _git("status", "--porcelain", "--untracked-files=no") == "",
+        "clean": None if changes is None else changes == "",
     }
 
 

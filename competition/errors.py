@@ -11,15 +11,14 @@ class MistakesError(CompetitionError):
     Args:
         heading: what was being read.
         mistakes: one line each; at least one.
+        shown: how many of them are told, for what may be as many as there are samples; None for all.
     """
 
-    SHOWN = 20  # more lines than this push the heading off a small terminal
-
-    def __init__(self, heading: str, mistakes: list[str]) -> None:
+    def __init__(self, heading: str, mistakes: list[str], shown: int | None = None) -> None:
         self.mistakes = mistakes
-        lines = [f"  - {mistake}" for mistake in mistakes[: self.SHOWN]]
-        if len(mistakes) > self.SHOWN:
-            lines.append(f"  - and {len(mistakes) - self.SHOWN} more")
+        lines = [f"  - {mistake}" for mistake in mistakes[:shown]]
+        if len(mistakes) > len(lines):
+            lines.append(f"  - and {len(mistakes) - len(lines)} more")
         super().__init__("\n".join([heading, *lines]))
 
 

@@ -64,6 +64,11 @@ def fit(
     params = recipe.train
     train_samples = np.flatnonzero(training_set.folds != fold)
     val_samples = np.flatnonzero(training_set.folds == fold)
+    if not len(train_samples) or not len(val_samples):
+        raise CompetitionError(
+            f"no training sample is in fold {fold}: data/prepare has {training_set.contract['folds']} folds; "
+            "run 'compete prepare' again, or lower train.folds and tune.fold"
+        )
     truth = training_set.labels[val_samples]
     metric = METRICS[training_set.contract["metric"]]
     batches = EpochBatches(training_set, train_samples, params.batch_size, seed)

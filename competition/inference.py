@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 PREDICT_BATCH = 256  # images; more is no faster on a CPU
+PREDICT_PIXELS = 2**22  # of a batch; the activations of a model are many times these
 
 
 def predict(model: Any, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -18,7 +19,8 @@ def predict(model: Any, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     Returns:
         float32 (n, k); each row sums to 1.
     """
-    batch = min(PREDICT_BATCH, len(rows))
+    height, width = images.shape[1:3]
+    batch = max(1, min(PREDICT_BATCH, PREDICT_PIXELS // (height * width), len(rows)))
     # The last batch is filled up with any rows: one shape is compiled once.
     padded = np.concatenate([rows, np.resize(rows, -len(rows) % batch)])
     starts = range(0, len(padded), batch)

@@ -38,6 +38,7 @@ def hold(path: Path) -> Iterator[None]:
         holder.write_text(json.dumps({"command": command, "process": os.getpid(), "since": started}) + "\n")
         yield
     finally:
+        holder.unlink(missing_ok=True)
         lock.release()
 
 

@@ -12,6 +12,7 @@ CountOrNone = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Scalar = bool | int | float | str
+FEW = 100  # values of a range that are checked one by one
 
 
 class Section(BaseModel):
@@ -114,10 +115,20 @@ class Range(Section):
 
     @property
     def ends(self) -> tuple[Scalar, ...]:
-        """The values whose validity stands for the whole range: all choices, or both ends."""
-        ends = self.choice or self.integer or self.real
+        """The values whose validity stands for the whole range: all of them if they are few, else both ends."""
+        if self.integer:
+            values = range(self.integer[0], self.integer[1] + 1, int(self.step or 1))
+            return tuple(values) if len(values) <= FEW else self.integer
+        ends = self.choice or self.real
         assert ends is not None
         return ends
+
+    def holds(self, value: Scalar) -> bool:
+        """Tell whether the range may take this value."""
+        if self.choice is not None:
+            return any(type(value) is type(choice) and value == choice for choice in self.choice)
+        low, high = self.integer or self.real or (0, 0)
+        return not isinstance(value, bool | str) and low <= value <= high
 
 
 class TuneParams(Section):
@@ -145,6 +156,14 @@ class TrainParams(Section):
     label_smoothing: Fraction
     patience_epochs: CountOrNone
     folds: Count
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> "TrainParams":
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs is {self.warmup_epochs}; expected fewer than epochs, which is {self.epochs}"
+            )
+        return self
 
 
 class PredictParams(Section):

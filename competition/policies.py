@@ -19,7 +19,9 @@ from competition.seeds import derive
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for a newer version
 
-CHUNK_IMAGES = 1024  # of one worker's turn; enough to make the cost of handing it out vanish
+CHUNK_IMAGES = 1024  # of one worker's turn at most; enough to make the cost of handing it out vanish
+CHUNK_BYTES = 4_000_000  # of images that a worker holds before it writes them, unless one alone is larger
+TRIED = 16  # draws with which an op is tried out; of the eight ways to turn and flip, all are met
 
 
 def check(raw: dict[str, Any]) -> list[str]:
@@ -36,7 +38,7 @@ def check(raw: dict[str, Any]) -> list[str]:
 def _mistakes(op: Op) -> list[str]:
     ops = _ops()
     name = op.get("op")
-    if name not in ops:
+    if not isinstance(name, str) or name not in ops:
         return [f".op: {name!r} is no albumentations op{_nearest(str(name), list(ops))}"]
     known = [argument for argument in inspect.signature(ops[name].__init__).parameters if argument != "self"]
     given = [str(argument) for argument in op if argument != "op"]
@@ -98,14 +100,20 @@ class Policy:
 
     @staticmethod
     def _try(op: Op, shape: tuple[int, int, int]) -> None:
-        always = _transform({**op, "p": 1.0})
+        import albumentations
+
+        always = albumentations.Compose([_transform({**op, "p": 1.0})])
+        images = []
         try:
-            image = always(image=np.full(shape, 128, np.uint8))["image"]
+            for seed in range(TRIED):
+                always.set_random_state(np.random.default_rng(seed), random.Random(seed))
+                images.append(always(image=np.full(shape, 128, np.uint8))["image"])
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise CompetitionError(
                 f"{op['op']} cannot render an image of shape {shape}: {reason}; leave it out"
             ) from None
+        image = next((image for image in images if image.shape != shape or image.dtype != np.uint8), images[0])
         if image.shape != shape or image.dtype != np.uint8:
             raise CompetitionError(
                 f"{op['op']} turns an image of shape {shape} into {image.dtype} of shape {image.shape}; expected uint8 "
@@ -139,11 +147,12 @@ def write_views(
         purpose: ``augment`` or ``predict``, so that the two draw apart.
     """
     shape = open_array(images).shape
+    per_chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // int(np.prod(shape[1:]))))
     chunks = []
     for view, out in outs.items():
         create_array(out, shape)
-        starts = range(0, shape[0], CHUNK_IMAGES)
-        chunks += [(view, out, start, list(sample_ids[start : start + CHUNK_IMAGES])) for start in starts]
+        starts = range(0, shape[0], per_chunk)
+        chunks += [(view, out, start, list(sample_ids[start : start + per_chunk])) for start in starts]
     for _ in run_chunks(
         _write_chunk,
         chunks,

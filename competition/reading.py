@@ -32,7 +32,7 @@ def load(path: Path, checks: tuple[Check, ...] = ()) -> Params:
     """
     raw = _read_yaml(path)
     params, mistakes = _validate(Params, raw)
-    mistakes += _across(raw)
+    mistakes += _across(raw) + _space_mistakes(raw)
     for check in checks:
         mistakes += check(raw)
     if mistakes or params is None:
@@ -137,10 +137,13 @@ def _known_paths(raw: dict[str, Any]) -> Iterator[str]:
             if name == "model" and family not in get_args(section.model_fields["family"].annotation):
                 continue
             yield from (f"{name}.{key}" for key in section.model_fields)
+    space = raw["tune"].get("space") if isinstance(raw.get("tune"), dict) else None
+    for path in space if isinstance(space, dict) else []:
+        yield from (f"tune.space.{path}.{field.alias or key}" for key, field in Range.model_fields.items())
 
 
 def _across(raw: dict[str, Any]) -> list[str]:
-    """Tell mistakes that lie between two values: a fold that does not exist, a space that leaves the schema."""
+    """Tell mistakes that lie between two sections: a fold that does not exist, a warm-up longer than a trial."""
 
     def number(section: str, key: str) -> int | None:
         value = raw[section].get(key) if isinstance(raw.get(section), dict) else None
@@ -152,19 +155,16 @@ def _across(raw: dict[str, Any]) -> list[str]:
         mistakes.append(f"tune.fold: is {fold}; prepare.folds is {folds}, so the folds are 0 to {folds - 1}")
     if folds is not None and (trained := number("train", "folds")) is not None and trained > folds:
         mistakes.append(f"train.folds: is {trained}; prepare.folds is {folds}, expected at most that many")
-    for section in ("train", "tune"):
-        epochs, warmup = number(section, "epochs"), number("train", "warmup_epochs")
-        if epochs is not None and warmup is not None and warmup >= epochs:
-            mistakes.append(
-                f"train.warmup_epochs: is {warmup}; expected fewer than {section}.epochs, which is {epochs}"
-            )
-    return mistakes + _space_mistakes(raw)
+    epochs, warmup = number("tune", "epochs"), number("train", "warmup_epochs")
+    if number("tune", "max_trials") and epochs is not None and warmup is not None and warmup >= epochs:
+        mistakes.append(f"train.warmup_epochs: is {warmup}; expected fewer than tune.epochs, which is {epochs}")
+    return mistakes
 
 
 def _space_mistakes(raw: dict[str, Any]) -> list[str]:
     space = raw["tune"].get("space") if isinstance(raw.get("tune"), dict) else None
-    if not isinstance(space, dict):
-        return []
+    if not isinstance(space, dict) or not all(isinstance(raw.get(name), dict) for name in ("model", "train")):
+        return []  # already told
     known = [path for path in _known_paths(raw) if path.startswith(("model.", "train."))]
     fixed = {"model.family", "train.epochs", "train.folds"}  # another model; tune.epochs rules; not a hyperparameter
     mistakes = []
@@ -175,18 +175,41 @@ def _space_mistakes(raw: dict[str, Any]) -> list[str]:
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             reason = "cannot be tuned" if dotted in fixed else "is no value of the model or train section"
             mistakes.append(f"{where}: {dotted} {reason}{hint}")
-            continue
-        try:
-            span = Range.model_validate_json(json.dumps(written, default=str))
-        except ValidationError:
-            continue  # already told
-        section, key = dotted.split(".")
-        for value in span.ends:
-            _, wrong = _validate(Params, {**raw, section: {**raw[section], key: value}})
-            mistakes += [line.replace(dotted, where, 1) for line in wrong if line.startswith(dotted)]
-        for other in span.when:
-            if other == dotted or other not in space:
-                mistakes.append(f"{where}.when: {other} is not another value of the space")
-            elif list(space).index(other) > list(space).index(dotted):
-                mistakes.append(f"{where}.when: {other} stands below; write it above")
+        elif span := _range(written):
+            mistakes += _range_mistakes(raw, dotted, span, where) + _condition_mistakes(space, dotted, span, where)
+    return mistakes
+
+
+def _range(written: Any) -> Range | None:
+    try:
+        return Range.model_validate_json(json.dumps(written, default=str))
+    except ValidationError:
+        return None  # already told
+
+
+def _range_mistakes(raw: dict[str, Any], dotted: str, span: Range, where: str) -> list[str]:
+    """Lay the values of a range over the file, and tell what would be wrong then and is not now."""
+    section, key = dotted.split(".")
+    before = {*_validate(Params, raw)[1], *_across(raw)}
+    mistakes = []
+    for value in span.ends:
+        laid = {**raw, section: {**raw[section], key: value}}
+        wrong = [line for line in _validate(Params, laid)[1] + _across(laid) if line not in before]
+        for line in wrong:
+            mistakes.append(line.replace(dotted, where, 1) if line.startswith(dotted) else f"{where}: then {line}")
+        if wrong and span.choice is None:
+            break  # the next value of an interval would be wrong in the same way
+    return mistakes
+
+
+def _condition_mistakes(space: dict[str, Any], dotted: str, span: Range, where: str) -> list[str]:
+    mistakes = []
+    for other, values in span.when.items():
+        if other == dotted or other not in space:
+            mistakes.append(f"{where}.when: {other} is not another value of the space")
+        elif list(space).index(other) > list(space).index(dotted):
+            mistakes.append(f"{where}.when: {other} stands below; write it above")
+        elif other_span := _range(space[other]):
+            never = [value for value in values if not other_span.holds(value)]
+            mistakes += [f"{where}.when: {other} is never {value!r}" for value in never]
     return mistakes

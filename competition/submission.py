@@ -1,5 +1,6 @@
 """From probabilities to the submission, and the gate that lets only a valid one out."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from competition.raw.tables import parse_table
 SUM_TOLERANCE = 1e-5  # what graders allow a row of probabilities to differ from 1
 
 
-def blend(tables: list[pd.DataFrame]) -> pd.DataFrame:
+def blend(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Average tables of probabilities, aligned by their index of sample ids, never by row.
 
     Args:
@@ -25,13 +26,17 @@ def blend(tables: list[pd.DataFrame]) -> pd.DataFrame:
     Raises:
         ValueError: ids or classes differ.
     """
-    first = tables[0]
-    total = np.zeros(first.shape, np.float64)
-    for table in tables:
-        if set(table.index) != set(first.index) or list(table.columns) != list(first.columns):
-            raise ValueError("the tables to blend hold different samples or classes")
-        total += table.loc[first.index].to_numpy(np.float64)
-    return pd.DataFrame((total / len(tables)).astype(np.float32), index=first.index, columns=first.columns)
+    remaining = iter(tables)
+    first = next(remaining)
+    total, count = first.to_numpy(np.float64, copy=True), 1
+    for table in remaining:
+        if not table.index.equals(first.index) and set(table.index) != set(first.index):
+            raise ValueError("the tables to blend hold different samples")
+        if list(table.columns) != list(first.columns):
+            raise ValueError("the tables to blend hold different classes")
+        total += table.reindex(first.index).to_numpy(np.float64)
+        count += 1
+    return pd.DataFrame((total / count).astype(np.float32), index=first.index, columns=first.columns)
 
 
 def decide(probabilities: pd.DataFrame, columns: list[str], id_column: str) -> pd.DataFrame:
@@ -75,7 +80,7 @@ def gate(path: Path, sample_ids: list[str], contract: dict[str, Any]) -> None:
         if not mistakes and ids != sample_ids:
             mistakes.append("its ids are the competition's, in another order or repeated")
         label_column = next(column for column in columns if column != id_column)
-        if unknown := [label for label in table[label_column] if label not in classes]:
+        if unknown := [label for label in table[label_column] if not label or label not in classes]:
             mistakes.append(f"{len(unknown)} labels are missing or no class of the competition, first {unknown[0]!r}")
     if mistakes:
         raise MistakesError(

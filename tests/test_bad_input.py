@@ -454,10 +454,16 @@ def test_disk_that_fills_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("number", "word"),
-    [(errno.EROFS, "read-only"), (errno.EACCES, "not allowed"), (errno.ENOSPC, "no space is left")],
+    ("number", "word", "advice"),
+    [
+        (errno.EROFS, "read-only", "make it writable"),
+        (errno.EACCES, "not allowed", "change its rights"),
+        (errno.ENOSPC, "no space is left", "make room"),
+    ],
 )
-def test_folder_that_cannot_be_written(home: Path, monkeypatch: pytest.MonkeyPatch, number: int, word: str) -> None:
+def test_folder_that_cannot_be_written(
+    home: Path, monkeypatch: pytest.MonkeyPatch, number: int, word: str, advice: str
+) -> None:
     mkdir = Path.mkdir
 
     def refuse(self: Path, *arguments: Any, **named: Any) -> None:
@@ -469,7 +475,7 @@ def test_folder_that_cannot_be_written(home: Path, monkeypatch: pytest.MonkeyPat
     told = command(home)
     assert str(home / "data") in told
     assert word in told
-    assert "make room or rights" in told
+    assert advice in told
 
 
 def test_missing_params(home: Path) -> None:

@@ -109,6 +109,53 @@ def test_views_need_a_policy(tmp_path: Path, section: str, views: int) -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["train:\n", "train: yes\n", "trian:\n  epochs: 1\n"])
+def test_a_section_that_is_no_section(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT[: TEXT.index("\ntrain:")] + "\n" + text + TEXT[TEXT.index("\npredict:") :])
+    assert any(line.startswith("train: ") for line in mistakes(path))
+
+
+@pytest.mark.parametrize(
+    ("space", "told"),
+    [
+        ({"model.kernel_px": {"int": [3, 7]}}, "tune.space.model.kernel_px: is 4; expected an odd number"),
+        ({"train.warmup_epochs": {"int": [0, 30]}}, "train.warmup_epochs: is 4; expected fewer than tune.epochs"),
+        ({"model.filters": {"chioce": [1]}}, "did you mean tune.space.model.filters.choice?"),
+        (
+            {"train.optimizer": {"choice": ["adam", "sgd"]},
+             "train.weight_decay": {"float": [0.0, 0.1], "when": {"train.optimizer": ["adamw"]}}},
+            "tune.space.train.weight_decay.when: train.optimizer is never 'adamw'",
+        ),
+        (
+            {"model.blocks": {"int": [1, 3]}, "model.filters": {"choice": [1], "when": {"model.blocks": ["2"]}}},
+            "tune.space.model.filters.when: model.blocks is never '2'",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_of_a_space(tmp_path: Path, space: dict[str, object], told: str) -> None:
+    yaml = YAML()
+    raw = yaml.load(TEXT)
+    raw["tune"]["space"] = space
+    path = tmp_path / "params.yaml"
+    yaml.dump(raw, path)
+    found = mistakes(path)
+    assert any(told in line for line in found), found
+
+
+def test_a_good_space_has_no_mistakes(tmp_path: Path) -> None:
+    yaml = YAML()
+    raw = yaml.load(TEXT)
+    raw["tune"]["space"] = {
+        "model.kernel_px": {"int": [3, 7], "step": 2},
+        "model.blocks": {"int": [1, 3]},
+        "model.filters": {"choice": [8, 16], "when": {"model.blocks": [2, 3]}},
+    }
+    path = tmp_path / "params.yaml"
+    yaml.dump(raw, path)
+    assert len(load(path, checks=(policies.check,)).tune.space) == 3
+
+
 def test_unknown_arguments_of_an_op_are_refused(tmp_path: Path) -> None:
     path = changed(tmp_path, ("rotate: [-12, 12]", "rotat: [-12, 12]"))
     assert "augment.policy.0.rotat: Affine has no such argument; did you mean rotate?" in mistakes(path)
@@ -133,6 +180,8 @@ def test_overlay_lays_values_and_checks_them() -> None:
     laid = overlay(recipe, {"model.filters": 7, "train.learning_rate": 0.5})
     assert (laid.model.filters, laid.train.learning_rate) == (7, 0.5)
     assert laid.train.batch_size == recipe.train.batch_size
+    with pytest.raises(MistakesError, match="warmup_epochs is 1; expected fewer than epochs, which is 1"):
+        overlay(recipe, {"train.epochs": 1})
     with pytest.raises(MistakesError, match=r"model\.filters"):
         overlay(recipe, {"model.filters": -1})
 

@@ -255,6 +255,65 @@ def test_failed_trials_do_not_end_the_search(project: Project, tmp_path: Path) -
     assert values == {"model.blocks": 1, "model.dense_units": 16}
 
 
+def test_stages_that_do_not_belong_together_are_refused(project: Project, tmp_path: Path) -> None:
+    """Run one by hand and not the next, take a file away, damage one: a clear line each, and nothing written."""
+    other = Project(tmp_path / "other")
+    shutil.copytree(project.folder, other.folder)  # no links: these files are spoiled
+    data = other.folder / "data"
+
+    def refused(stage: str, told: str) -> None:
+        said = other.run("compete", stage, code=1).stderr
+        assert told in said
+        assert said.startswith("compete: ")
+        assert "Traceback" not in said
+
+    other.set(train__folds=3, prepare__folds=3)
+    refused("train", "no training sample is in fold 2: data/prepare has 2 folds; run 'compete prepare' again")
+    other.set(
+        train__folds=2, prepare__folds=2, predict__policy=[{"op": "RandomCrop", "p": 1.0, "height": 8, "width": 8}]
+    )
+    refused("predict", "RandomCrop turns an image of shape (16, 16, 1)")
+    other.set(predict__policy=[{"op": "HorizontalFlip", "p": 1.0}], prepare__image_size_px=[20, 16])
+    other.run("compete", "prepare")
+    refused("train", "data/augment was made from another data/prepare; run 'compete augment' again")
+    refused(
+        "predict", "data/train was trained on another data/prepare: they differ in image; run 'compete train' again"
+    )
+    other.set(prepare__image_size_px=[16, 16])
+    other.run("compete", "prepare")
+    for file, stage, told in (
+        ("train/fold-1.weights.h5", "predict", "is damaged or of another model"),
+        ("tune/hyperparameters.yaml", "train", "holds no values; run 'compete tune' again"),
+        ("augment/policy.json", "train", "is not valid JSON"),
+    ):
+        whole = (data / file).read_bytes()
+        (data / file).write_bytes(whole[:0] if file.startswith("tune") else whole[: len(whole) // 2])
+        refused(stage, told)
+        (data / file).write_bytes(whole)
+    for file, stage, told in (
+        ("augment/view-1.npy", "train", "run 'compete augment' first"),
+        ("prepare/test.npy", "predict", "run 'compete prepare' first"),
+        ("train/fold-1.weights.h5", "predict", "run 'compete train' first"),
+        ("prepare/samples.csv", "augment", "run 'compete prepare' first"),
+    ):
+        (data / file).rename(data / "away")
+        refused(stage, f"data/{file} is missing; {told}")
+        (data / "away").rename(data / file)
+    assert digests(other.folder) == digests(project.folder)
+
+
+def test_a_refused_submission_leaves_the_probabilities(project: Project, tmp_path: Path) -> None:
+    """Spoil both contracts, as nothing in the pipeline would: one class has no name."""
+    other = Project(tmp_path / "other")
+    shutil.copytree(project.folder, other.folder)
+    for stage in ("prepare", "train"):
+        path = other.folder / "data" / stage / "contract.json"
+        path.write_text(path.read_text().replace('"one"', '""'))
+    said = other.run("compete", "predict", code=1).stderr
+    assert "the submission was not written" in said
+    assert [path.name for path in (other.folder / "data/predict").iterdir()] == ["probabilities.csv"]
+
+
 def test_no_search_takes_the_parameters_as_they_stand(project: Project, tmp_path: Path) -> None:
     other = Project(tmp_path / "other")
     shutil.copytree(project.folder, other.folder, symlinks=True)

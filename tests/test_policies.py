@@ -70,6 +70,7 @@ def test_no_ops_give_the_image_itself() -> None:
         ({"op": "RandomCrop", "p": 0.1, "height": 4, "width": 4}, "RandomCrop turns an image of shape"),
         ({"op": "Normalize", "p": 0.1}, "Normalize turns an image of shape .* into float32"),
         ({"op": "RandomCrop", "p": 0.1, "height": 40, "width": 40}, "RandomCrop cannot render"),
+        ({"op": "D4", "p": 0.1}, "D4 turns an image of shape"),  # by half of its draws
     ],
 )
 def test_ops_that_do_not_keep_the_image_are_refused(op: dict[str, object], told: str) -> None:

@@ -3,6 +3,7 @@
 import io
 import pickle
 import tarfile
+import time
 import unicodedata
 from pathlib import Path
 
@@ -483,3 +484,42 @@ def test_source_crosses_processes(tmp_path: Path) -> None:
         sent: Source = pickle.loads(pickle.dumps(source))
         assert sent.files == source.files
         assert sent.read("train.csv") == GALA["train.csv"]
+
+
+def test_sample_submission_that_shows_a_few_rows_only(tmp_path: Path) -> None:
+    """Its columns are the submission's, the rows are those of test.csv."""
+    files = gala() | {"sample_submission.csv": b"Name,Kind\nimage1002.png,x\nimage1000.png,x\n"}
+    competition = read(write_folder(tmp_path, files))
+    assert list(competition.test["sample_id"]) == [f"image{1000 + number}.png" for number in range(4)]
+    assert competition.columns == ("Name", "Kind")
+    assert competition.problems == []
+    assert competition.chosen["rows of the submission"] == "test.csv"
+
+
+def test_sample_submission_of_other_images_than_the_test_table(tmp_path: Path) -> None:
+    files = gala() | {"Test Images/x.png": png(), "sample_submission.csv": b"Name,Kind\nimage1002.png,x\nx.png,x\n"}
+    with pytest.raises(CompetitionError, match=r"not the same; set data\.test_table to none if"):
+        read(write_folder(tmp_path, files))
+
+
+def test_many_contradictions_take_linear_time() -> None:
+    """Eight times the rows may take some sixteen times as long, not sixty-four."""
+    seconds = []
+    for count in (1000, 8000):
+        names = [f"{number}.png" for number in range(count)]
+        rows = [f"{name},{label}" for name in names for label in "ab"] + ["t.png,a", "u.png,b"]
+        table = "\n".join(["id,label", *rows]).encode()
+        files = (*(f"train/{name}" for name in [*names, "t.png", "u.png"]), "test/1.png", "train.csv")
+        source = Source(Path("made-up"), files, ("train", "test"), lambda name, table=table: table)
+        start = time.perf_counter()
+        assert len(read_competition(source, data_params(Path("made-up"))).problems) == count
+        seconds.append(time.perf_counter() - start)
+    assert seconds[1] < 24 * seconds[0]
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    elsewhere = write_folder(tmp_path / "disk", {"a/1.png": png(), "b/2.png": png()})
+    root = write_folder(tmp_path / "root", {"test/3.png": png()})
+    (root / "train").symlink_to(elsewhere)
+    (root / "train" / "a" / "round").symlink_to(elsewhere)
+    assert open_source(root).files == ("test/3.png", "train/a/1.png", "train/b/2.png")

@@ -47,3 +47,11 @@ def test_log_loss_equals_scikit_learn() -> None:
     assert log_loss(truth, probabilities) == pytest.approx(
         metrics.log_loss(truth, probabilities, labels=range(4)), rel=1e-5
     )
+
+
+def test_counts_stand_for_repeated_samples() -> None:
+    rng = np.random.default_rng(4)
+    truth, predicted, counts = rng.integers(0, 5, 40), rng.integers(0, 5, 40), rng.integers(0, 4, 40)
+    for function in METRICS.values():
+        repeated = function(np.repeat(truth, counts), np.repeat(predicted, counts), 5)
+        assert function(truth, predicted, 5, counts) == pytest.approx(repeated, abs=1e-12)

@@ -31,7 +31,7 @@ def known(values: Values) -> float:
 def test_a_search_repeats_and_stays_in_its_space(tuner: str) -> None:
     first, again, other = (search(params(tuner, 8), known, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
-    assert [trial.number for trial in first] == list(range(8))
+    assert [trial.number for trial in first] == list(range(1, 9))
     for trial in first:
         assert trial.values["model.filters"] in (16, 32, 64)
         assert 1e-4 <= trial.values["train.learning_rate"] <= 1e-1
@@ -90,12 +90,16 @@ def test_a_point_is_tried_once(tuner: str) -> None:
 
     trials = search(params(tuner, 8, {"model.filters": Range(choice=(16, 32, 64))}), count, seed=1)
     assert len(tried) == len(set(tried)) <= 3
+    first_of = {}
+    for trial in trials:
+        first = first_of.setdefault(trial.values["model.filters"], trial.number)
+        assert trial.reason == ("" if first == trial.number else f"repeats trial {first}")
     assert best(trials).values == {"model.filters": 64}
 
 
 def test_best_is_the_earliest_of_equals() -> None:
-    trials = [Trial(0, {}, 0.5, ""), Trial(1, {}, 0.9, ""), Trial(2, {}, None, "x"), Trial(3, {}, 0.9, "")]
-    assert best(trials).number == 1
+    trials = [Trial(1, {}, 0.5, ""), Trial(2, {}, 0.9, ""), Trial(3, {}, None, "x"), Trial(4, {}, 0.9, "")]
+    assert best(trials).number == 2
 
 
 def test_conditions_may_hang_on_conditions() -> None:

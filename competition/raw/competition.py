@@ -183,7 +183,7 @@ def _group_column(reader: _Reader, table: pd.DataFrame, table_name: str) -> str 
     if given == "none":
         return None
     if given == "auto":
-        return "group" if "group" in table.columns else None
+        return next((column for column in table.columns if column.lower() == "group"), None)
     if given not in table.columns:
         raise CompetitionError(f"{table_name} has the columns {list(table.columns)}; data.group_column is {given!r}")
     return given
@@ -290,6 +290,8 @@ def _read_test(
                 "for another table set data.sample_submission, or none to build the submission from the test table"
             )
         columns = (table.columns[0], table.columns[1])
+        if tables["test_table"] is not None:
+            table, table_name = _complete(reader, table, id_column, table_name, tables["test_table"])
     repeated = table[id_column][table[id_column].duplicated()]
     if len(repeated):
         raise CompetitionError(f"{table_name}: {len(repeated)} ids stand there twice, first {repeated.iloc[0]!r}")
@@ -298,6 +300,29 @@ def _read_test(
     test = pd.DataFrame({"sample_id": table[id_column], "file": _files(reader, table[id_column], match, table_name)})
     test["problem"] = test["file"].map(lambda file: "" if file else MISSING)
     return test, columns, id_column
+
+
+def _complete(
+    reader: _Reader, sample: pd.DataFrame, id_column: str, sample_name: str, test_name: str
+) -> tuple[pd.DataFrame, str]:
+    """Take the rows of the test table where the sample submission only shows a few of them."""
+    listed = read_table(reader.source, test_name)
+    listed_column = _id_column(reader, listed, test_name)
+
+    def images(ids: pd.Series) -> set[str]:  # the two tables may write their ids differently
+        match = reader.index.match(ids, "test", _folder(reader, "test"))
+        return {file for files in match.files.values() for file in files}
+
+    shown, wanted = images(sample[id_column]), images(listed[listed_column])
+    if wanted <= shown:
+        return sample, sample_name
+    if shown < wanted:
+        reader.chosen["rows of the submission"] = test_name
+        return listed.rename(columns={listed_column: id_column}), test_name
+    raise CompetitionError(
+        f"{sample_name} lists {len(shown)} images and {test_name} {len(wanted)}, not the same; set data.test_table to "
+        "none if the sample submission is right, or data.sample_submission to none if the test table is"
+    )
 
 
 def _read_test_folder(reader: _Reader) -> pd.DataFrame:
@@ -341,9 +366,9 @@ def _without_problems(reader: _Reader, train: pd.DataFrame) -> pd.DataFrame:
     """Leave out rows without image or label, and all rows of an image that is said to be two classes."""
     train = train[(train["file"] != "") & (train["label"].str.strip() != "")]
     labels = train.groupby("file", sort=False)["label"].agg(lambda column: list(dict.fromkeys(column)))
+    id_of = train.drop_duplicates("file").set_index("file")["sample_id"].to_dict()
     for file, said in labels[labels.map(len) > 1].items():
-        sample_id = train.loc[train["file"] == file, "sample_id"].iloc[0]
-        reader.problems.append(f"{sample_id!r} has {len(said)} labels: {', '.join(map(repr, said))}")
+        reader.problems.append(f"{id_of[file]!r} has {len(said)} labels: {', '.join(map(repr, said))}")
     undecided = set(labels[labels.map(len) > 1].index)
     train = train[~train["file"].isin(undecided)].drop_duplicates("file").reset_index(drop=True)
     if train["label"].nunique() < 2:
@@ -351,5 +376,9 @@ def _without_problems(reader: _Reader, train: pd.DataFrame) -> pd.DataFrame:
             f"{reader.source.path}: the training samples have {train['label'].nunique()} classes "
             f"({', '.join(map(repr, train['label'].unique()))}); expected two or more; check data.label_column"
         )
-        raise MistakesError(f"{heading}, and:", reader.problems) if reader.problems else CompetitionError(heading)
+        raise (
+            MistakesError(f"{heading}, and:", reader.problems, shown=20)
+            if reader.problems
+            else CompetitionError(heading)
+        )
     return train

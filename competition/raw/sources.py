@@ -2,6 +2,8 @@
 
 import functools
 import gzip
+import lzma
+import os
 import tarfile
 import unicodedata
 import zipfile
@@ -37,16 +39,16 @@ class Source:
     read: Callable[[str], bytes]
 
 
-def open_source(path: Path) -> Source:
-    """List the files of a folder or archive.
+def open_source(
+    path: Path, advice: str = "put the competition's files there, or set data.root in params.yaml to where they are"
+) -> Source:
+    """List the files of a folder or archive; ``advice`` says what to do if it is not there.
 
     Raises:
         CompetitionError: it is missing, damaged, or neither a folder nor an archive of a known kind.
     """
     if not path.exists():
-        raise CompetitionError(
-            f"{path} is missing; put the competition's files there, or set data.root in params.yaml to where they are"
-        )
+        raise CompetitionError(f"{path} is missing; {advice}")
     if path.is_dir():
         return _open_folder(path)
     try:
@@ -74,12 +76,26 @@ def _with_parents(files: list[str], folders: list[str]) -> tuple[str, ...]:
 
 
 def _open_folder(path: Path) -> Source:
-    found = sorted(path.rglob("*"))
-    names = [entry.relative_to(path).as_posix() for entry in found if entry.is_file()]
-    folders = [normal(entry.relative_to(path).as_posix()) for entry in found if entry.is_dir()]
+    names, folders = _walk(path)
     files = tuple(normal(name) for name in names if _wanted(name))
     called = {normal(name): name for name in names if normal(name) != name}
-    return Source(path, files, tuple(filter(_wanted, folders)), functools.partial(_read_file, path, called))
+    wanted = tuple(normal(folder) for folder in folders if _wanted(folder))
+    return Source(path, files, wanted, functools.partial(_read_file, path, called))
+
+
+def _walk(top: Path) -> tuple[list[str], list[str]]:
+    """List files and folders below a folder, through links to folders too, each folder once."""
+    names, folders, seen = [], [], set()
+    for path, below, files in os.walk(top, followlinks=True):
+        real = os.path.realpath(path)
+        if real in seen:  # a link to a folder above it
+            below.clear()
+            continue
+        seen.add(real)
+        here = Path(path).relative_to(top)
+        names += [(here / name).as_posix() for name in files]
+        folders += [(here / name).as_posix() for name in below]
+    return sorted(names), sorted(folders)
 
 
 def _read_file(folder: Path, called: dict[str, str], name: str) -> bytes:
@@ -123,7 +139,7 @@ def _zip_members(path: Path) -> dict[str, zipfile.ZipInfo]:
 def _read_zip(path: Path, name: str) -> bytes:
     try:
         return _zip(path).read(_zip_members(path)[name])
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise UnreadableError(f"the archive is damaged there ({error})") from None
 
 

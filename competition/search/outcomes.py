@@ -13,7 +13,10 @@ class FailedTrialError(Exception):
 
 @dataclass(frozen=True)
 class Trial:
-    """One point of the space and what became of it; ``score`` is None where it failed, for ``reason``."""
+    """One point of the space and what became of it; the first is number 1.
+
+    ``score`` is None where it failed, for ``reason``. A trial that repeats another has its score, and says so there.
+    """
 
     number: int
     values: Values

@@ -29,7 +29,7 @@ def search(
         on_trial: told of every trial as it ends.
 
     Returns:
-        The trials in their order; fewer than ``max_trials`` if the space has no more points.
+        The trials in their order; fewer than ``max_trials`` if the tuner finds no new point.
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The Gaussian process of the Bayesian oracle says when it met the bounds of its own fit.
@@ -87,13 +87,14 @@ class _Tuner(keras_tuner.Tuner):
     def run_trial(self, trial: keras_tuner.engine.trial.Trial) -> dict[str, float]:
         values = plain(trial.hyperparameters.values)
         score, reason = self._known(values) or self._try(values)
-        self.trials.append(Trial(len(self.trials), values, score, reason))
+        self.trials.append(Trial(len(self.trials) + 1, values, score, reason))
         self._on_trial(self.trials[-1])
         # KerasTuner takes a score that is no number for a failed trial; an exception it would print.
         return {"score": float("nan") if score is None else score}
 
     def _known(self, values: Values) -> tuple[float | None, str] | None:
-        return next(((trial.score, trial.reason) for trial in self.trials if trial.values == values), None)
+        same = next((trial for trial in self.trials if trial.values == values), None)
+        return (same.score, f"repeats trial {same.number}") if same else None
 
     def _try(self, values: Values) -> tuple[float | None, str]:
         try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.artifacts import check_space, open_array, read_samples, require, stage_folder, write_json
+from competition.artifacts import check_space, fingerprint, open_array, read_samples, require, stage_folder, write_json
 from competition.console import say
 from competition.layout import POLICY, PREVIEW, pixels, view
 from competition.params import AugmentParams
@@ -31,7 +31,8 @@ def augment(params: AugmentParams, *, prepared: Path, out: Path, seed: int) -> N
 
     Writes:
         view-<v>.npy: uint8 (n, h, w, c), rows as in train.npy. None with ``views: 0``.
-        policy.json: ops, views and seed, for training to render from with ``views: 0``.
+        policy.json: ops, views and seed, for training to render from with ``views: 0``; and which data/prepare they
+            are of.
         preview.png: samples beside their views.
 
     A healthy run:
@@ -53,7 +54,8 @@ def augment(params: AugmentParams, *, prepared: Path, out: Path, seed: int) -> N
             sample_ids[row] = sample_id
         outs = {number: folder / view(number) for number in range(params.views)}
         write_views(prepared / pixels("train"), sample_ids, params.policy, outs, seed=seed, purpose=PURPOSE)
-        write_json(folder / POLICY, {"policy": params.policy, "views": params.views, "seed": seed})
+        written = {"policy": params.policy, "views": params.views, "seed": seed}
+        write_json(folder / POLICY, {**written, "prepared": fingerprint(prepared, images)})
         _preview(folder, images, sample_ids, policy, seed)
 
 

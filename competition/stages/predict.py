@@ -1,6 +1,7 @@
 """predict: blend all folds and test-time views into probabilities, and these into a submission."""
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from competition.errors import CompetitionError, MistakesError
 from competition.images import ImageSpec, write_images
 from competition.layout import CONTRACT, PROBABILITIES, SUBMISSION, pixels, view, weights
 from competition.params import PredictParams
-from competition.policies import write_views
+from competition.policies import Policy, write_views
 from competition.raw.sources import list_images, open_source
 from competition.submission import blend, check_probabilities, decide, gate
 
@@ -35,7 +36,7 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
 
     Args:
         params: test-time views.
-        prepared: the folder that prepare wrote; its test images are used, nothing else of it.
+        prepared: the folder that prepare wrote; its test images are used, and its contract is compared.
         trained: the folder that train wrote.
         out: the folder to write.
         seed: of the test-time views.
@@ -44,7 +45,7 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
     Writes:
         probabilities.csv: sample_id, and p_<class> for each class, float32; the mean over folds and views. A sample
             whose image could not be read has the class shares of the training set.
-        submission.csv: as the competition wants it; only if `gate` lets it pass.
+        submission.csv: as the competition wants it; only if `gate` lets it pass, else the probabilities stand alone.
 
     A healthy run:
         On the bundled digits: 450 rows; accuracy 0.99 by ``compete score``.
@@ -54,10 +55,13 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
     """
     contract = read_json(require(trained / CONTRACT, "compete train"))
     samples = read_samples(prepared)
+    _check_same(contract, read_json(require(prepared / CONTRACT, "compete prepare")), trained, prepared)
+    images = require(prepared / pixels("test"), "compete prepare")
     test = samples[samples["split"] == "test"]
     readable = test[test["problem"] == ""].sort_values("row")
+    refused = None
     with stage_folder(out) as folder:
-        split = _Split(prepared / pixels("test"), list(readable["sample_id"]), readable["row"].to_numpy(np.int64))
+        split = _Split(images, list(readable["sample_id"]), readable["row"].to_numpy(np.int64))
         probabilities = _predict_split(params, split, trained, contract, folder, seed, threads)
         probabilities = probabilities.reindex(test["sample_id"])
         probabilities.loc[(test["problem"] != "").to_numpy()] = np.float32(contract["class_fractions"])
@@ -66,8 +70,23 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
         write_csv(folder / PROBABILITIES, named)
         form = contract["submission"]
         write_csv(folder / SUBMISSION, decide(probabilities, form["columns"], form["id_column"]))
-        gate(folder / SUBMISSION, list(test["sample_id"]), contract)
+        try:
+            gate(folder / SUBMISSION, list(test["sample_id"]), contract)
+        except MistakesError as error:  # the probabilities took long to compute and are good: keep them
+            (folder / SUBMISSION).unlink()
+            refused = error
+    if refused:
+        raise refused
     say(f"predict: {len(test):,} rows in {out / SUBMISSION}")
+
+
+def _check_same(contract: dict[str, Any], other: dict[str, Any], trained: Path, prepared: Path) -> None:
+    differ = [key for key in ("classes", "image", "submission") if contract[key] != other[key]]
+    if differ:
+        raise CompetitionError(
+            f"{trained} was trained on another {prepared}: they differ in {', '.join(differ)}; "
+            "run 'compete train' again"
+        )
 
 
 def predict_folder(
@@ -88,7 +107,7 @@ def predict_folder(
     contract = read_json(require(trained / CONTRACT, "compete train"))
     if out.is_dir():
         raise CompetitionError(f"{out} is a folder; expected the name of a CSV file to write")
-    source = open_source(images)
+    source = open_source(images, advice="give --images a folder or an archive that exists")
     files = list_images(source)
     if not files:
         raise CompetitionError(f"{images} holds no image; expected files called like .jpg or .png")
@@ -102,6 +121,7 @@ def predict_folder(
             raise MistakesError(
                 f"{images} has {len(decoded.unreadable)} unreadable images; take them out or mend them:",
                 list(decoded.unreadable.values()),
+                shown=20,
             )
         split = _Split(folder / pixels("test"), files, np.arange(len(files)))
         probabilities = _predict_split(params, split, trained, contract, folder, seed, threads).sort_index()
@@ -135,21 +155,33 @@ def _predict_split(
     backend.start(threads)
     import keras
 
-    tables = []
-    folds = contract["trained_folds"]
-    with progress_bar() as progress:
-        task = progress.add_task("predict", total=len(folds) * len(arrays))
-        for fold in folds:
-            model = keras.models.model_from_json(contract["architecture"])
-            model.load_weights(require(trained / weights(fold), "compete train"))
-            for array in arrays:
-                probabilities = inference.predict(model, open_array(array), split.rows)
-                tables.append(pd.DataFrame(probabilities, index=split.sample_ids, columns=contract["classes"]))
-                progress.advance(task)
-            keras.backend.clear_session()
+    index = pd.Index(split.sample_ids)
+
+    def tables() -> Iterator[pd.DataFrame]:
+        folds = contract["trained_folds"]
+        with progress_bar() as progress:
+            task = progress.add_task("predict", total=len(folds) * len(arrays))
+            for fold in folds:
+                model = keras.models.model_from_json(contract["architecture"])
+                _load(model, require(trained / weights(fold), "compete train"))
+                for array in arrays:
+                    probabilities = inference.predict(model, open_array(array), split.rows)
+                    yield pd.DataFrame(probabilities, index=index, columns=contract["classes"])
+                    progress.advance(task)
+                keras.backend.clear_session()
+
+    blended = blend(tables())
     for rendered in arrays[1:]:
         rendered.unlink()
-    return blend(tables)
+    return blended
+
+
+def _load(model: Any, path: Path) -> None:
+    try:
+        model.load_weights(path)
+    except (OSError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CompetitionError(f"{path} is damaged or of another model ({reason}); run 'compete train' again") from None
 
 
 def _render_views(params: PredictParams, split: _Split, folder: Path, seed: int) -> list[Path]:
@@ -157,6 +189,7 @@ def _render_views(params: PredictParams, split: _Split, folder: Path, seed: int)
     if params.views == 1:
         return []
     images = open_array(split.images)
+    Policy(params.policy, images.shape[1:])  # refuses here, in words, what a worker could only fail at
     check_space(folder, (params.views - 1) * images.nbytes)
     sample_ids = [""] * len(images)
     for row, sample_id in zip(split.rows, split.sample_ids, strict=True):

@@ -20,6 +20,7 @@ from competition.seeds import derive
 from competition.splits import make_folds
 
 SHOWN_CLASSES = 40  # of more classes, the overview shows the 20 largest and the 20 smallest
+SHOWN_PROBLEMS = 20  # more lines push the first one off a small terminal
 SHOWN_IMAGES = 10  # of each class
 
 
@@ -75,8 +76,9 @@ def _refuse(source: Source, problems: list[str]) -> None:
     if problems:
         raise MistakesError(
             f"{source.path} has {len(problems)} bad sample{'s' if len(problems) > 1 else ''}; mend them, or set "
-            "prepare.bad_samples: drop to go on without them:",
+            "prepare.bad_samples: drop to go on without them and have them all listed in report.json:",
             problems,
+            shown=SHOWN_PROBLEMS,
         )
 
 
@@ -89,6 +91,7 @@ def _check_enough(source: Source, samples: pd.DataFrame, problems: list[str]) ->
             f"{source.path}: the images that can be read are of {classes} classes in train, and {readable} in test; "
             "expected two classes or more, and a test image:",
             problems,
+            shown=SHOWN_PROBLEMS,
         )
 
 

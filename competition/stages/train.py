@@ -13,6 +13,7 @@ from competition import backend, environment
 from competition.artifacts import check_space, require, stage_folder, write_csv, write_json
 from competition.batches import TrainingSet, read_training_set
 from competition.console import progress_bar, say
+from competition.errors import CompetitionError
 from competition.layout import CONTRACT, ENV, HISTORY, HYPERPARAMETERS, METRICS, MISTAKES, OOF, weights
 from competition.params import Recipe
 from competition.pictures import Line, write_sheet
@@ -67,6 +68,8 @@ def train(
     """
     training_set = read_training_set(prepared, augmented)
     values = YAML(typ="safe").load(require(tuned / HYPERPARAMETERS, "compete tune"))
+    if not isinstance(values, dict):
+        raise CompetitionError(f"{tuned / HYPERPARAMETERS} holds no values; run 'compete tune' again")
     recipe = overlay(recipe, values)
     backend.start(threads)
     with stage_folder(out) as folder:

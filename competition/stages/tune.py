@@ -42,8 +42,8 @@ def tune(
         threads: CPU threads of a model.
 
     Writes:
-        trials.csv: trial, score (empty if it failed), reason, and a column for each value of the space (empty where
-            its condition does not hold).
+        trials.csv: trial, score (empty if it failed), reason (why it failed, or which trial it repeats), and a column
+            for each value of the space (empty where its condition does not hold).
         hyperparameters.yaml: dotted path: value, of the best trial; empty with ``max_trials: 0``.
 
     A healthy run:
@@ -82,7 +82,7 @@ def tune(
             YAML().dump(winner.values, file)
     failed = sum(trial.score is None for trial in trials)
     say(
-        f"tune: trial {winner.number + 1} of {len(trials)} is best, {metric} {winner.score:.4f} on fold {params.fold}"
+        f"tune: trial {winner.number} of {len(trials)} is best, {metric} {winner.score:.4f} on fold {params.fold}"
         + (f"; {failed} trials failed, see {out / TRIALS}" if failed else "")
     )
 
@@ -116,7 +116,7 @@ class _Board:
                   else str(trial.values.get(path, "")) for path in self._paths]  # fmt: skip
         score = f"{trial.score:.4f}" if trial.score is not None else f"failed: {trial.reason}"
         best = f"{self._best:.4f}" if self._best is not None else ""
-        ended = trial.number + 1
+        ended = trial.number
         left = self._left(ended)
         self._rows.append((str(ended), *values, score, best))
         if self._live:
