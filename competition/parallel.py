@@ -24,7 +24,8 @@ def cores() -> int:
 
 def follow_parent() -> None:
     """End this worker process without a word on Ctrl-C, and when its parent is gone, however the parent went."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is in the background of a shell
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -329,6 +329,7 @@ def test_ctrl_c_ends_a_search_quietly(project: Project) -> None:
     process = subprocess.Popen(
         ["compete", "tune"], cwd=project.folder, env=project.environment, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell has it ignored
     )  # fmt: skip
     assert process.stdout and "trial 1/50" in process.stdout.readline()
     workers = psutil.Process(process.pid).children(recursive=True)
