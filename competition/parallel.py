@@ -85,7 +85,7 @@ def run_chunks(
                 first, future = waiting.popleft()
                 yield future.result()
                 progress.advance(task, size(first))
-        except BrokenProcessPool:
+        except (BrokenProcessPool, BrokenPipeError):  # the second if it was killed while it started
             raise CompetitionError(
                 f"{description}: a worker process was killed, most often because memory ran out; "
                 "close other programs and run the command again"

@@ -337,7 +337,7 @@ def test_ctrl_c_ends_a_search_quietly(project: Project) -> None:
     said = process.communicate(timeout=60)[1]
     project.set(tune__max_trials=2)
     assert workers
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "Traceback" not in said
     assert psutil.wait_procs(workers, timeout=10)[1] == []
     assert digests(project.folder) == before

@@ -56,7 +56,7 @@ class Workers:
         """
         try:
             score, reason = self._pool.submit(_score, values).result()
-        except BrokenProcessPool:
+        except (BrokenProcessPool, BrokenPipeError):  # the second if it was killed while it started
             self._pool.shutdown()
             self._pool = self._new_pool()
             raise FailedTrialError("the process was killed, most often because memory ran out") from None
