@@ -5,6 +5,9 @@ class CompetitionError(Exception):
     """Ends a command with its text on stderr and exit code 1."""
 
 
+SHOWN_SAMPLES = 20  # of those that are bad; more lines push the first one off a small terminal
+
+
 class MistakesError(CompetitionError):
     """Several mistakes of one kind, told together.
 

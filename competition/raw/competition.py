@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from competition.errors import CompetitionError, MistakesError
+from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.params import DataParams
 from competition.raw.matching import ImageIndex, Match, is_in, says
 from competition.raw.sources import ARCHIVES, IMAGES, Source, list_images, normal
@@ -377,7 +377,7 @@ def _without_problems(reader: _Reader, train: pd.DataFrame) -> pd.DataFrame:
             f"({', '.join(map(repr, train['label'].unique()))}); expected two or more; check data.label_column"
         )
         raise (
-            MistakesError(f"{heading}, and:", reader.problems, shown=20)
+            MistakesError(f"{heading}, and:", reader.problems, shown=SHOWN_SAMPLES)
             if reader.problems
             else CompetitionError(heading)
         )

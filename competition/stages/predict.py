@@ -20,7 +20,7 @@ from competition.artifacts import (
     write_csv,
 )
 from competition.console import progress_bar, say
-from competition.errors import CompetitionError, MistakesError
+from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.images import ImageSpec, write_images
 from competition.layout import CONTRACT, PROBABILITIES, SUBMISSION, pixels, view, weights
 from competition.params import PredictParams
@@ -121,7 +121,7 @@ def predict_folder(
             raise MistakesError(
                 f"{images} has {len(decoded.unreadable)} unreadable images; take them out or mend them:",
                 list(decoded.unreadable.values()),
-                shown=20,
+                shown=SHOWN_SAMPLES,
             )
         split = _Split(folder / pixels("test"), files, np.arange(len(files)))
         probabilities = _predict_split(params, split, trained, contract, folder, seed, threads).sort_index()

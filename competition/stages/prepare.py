@@ -9,7 +9,7 @@ import pandas as pd
 
 from competition.artifacts import check_space, open_array, stage_folder, write_csv, write_json
 from competition.console import say
-from competition.errors import CompetitionError, MistakesError
+from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.images import Decoded, ImageSpec, write_images
 from competition.layout import CONTRACT, OVERVIEW, REPORT, SAMPLES, pixels
 from competition.params import DataParams, PrepareParams
@@ -20,7 +20,6 @@ from competition.seeds import derive
 from competition.splits import make_folds
 
 SHOWN_CLASSES = 40  # of more classes, the overview shows the 20 largest and the 20 smallest
-SHOWN_PROBLEMS = 20  # more lines push the first one off a small terminal
 SHOWN_IMAGES = 10  # of each class
 
 
@@ -78,7 +77,7 @@ def _refuse(source: Source, problems: list[str]) -> None:
             f"{source.path} has {len(problems)} bad sample{'s' if len(problems) > 1 else ''}; mend them, or set "
             "prepare.bad_samples: drop to go on without them and have them all listed in report.json:",
             problems,
-            shown=SHOWN_PROBLEMS,
+            shown=SHOWN_SAMPLES,
         )
 
 
@@ -91,7 +90,7 @@ def _check_enough(source: Source, samples: pd.DataFrame, problems: list[str]) ->
             f"{source.path}: the images that can be read are of {classes} classes in train, and {readable} in test; "
             "expected two classes or more, and a test image:",
             problems,
-            shown=SHOWN_PROBLEMS,
+            shown=SHOWN_SAMPLES,
         )
 
 
