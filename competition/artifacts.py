@@ -105,7 +105,7 @@ def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
 def read_samples(prepared: Path) -> pd.DataFrame:
     """Read ``samples.csv`` with ``row`` and ``fold`` as whole numbers (``fold`` -1 in the test split)."""
     path = require(prepared / SAMPLES, "compete prepare")
-    samples = read_csv(path, ["sample_id", "split", "row", "label", "fold", "file", "problem"])
+    samples = read_csv(path, ["sample_id", "split", "row", "label", "fold", "weight", "file", "problem"])
     return samples.astype({"row": "int64", "fold": "int64"})
 
 
@@ -114,33 +114,3 @@ def fingerprint(prepared: Path, images: np.ndarray) -> str:
     digest = hashlib.blake2b((prepared / SAMPLES).read_bytes(), digest_size=16)
     digest.update(str(images.shape).encode())
     return digest.hexdigest()
-
-
-def create_array(path: Path, shape: tuple[int, ...]) -> None:
-    """Create a uint8 ``.npy`` file of this shape, filled with zeros, to be written by `write_rows`."""
-    with path.open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(file.tell() + int(np.prod(shape, dtype=np.int64)))
-
-
-def write_rows(path: Path, first_row: int, rows: np.ndarray) -> None:
-    """Write consecutive rows of an array made by `create_array`.
-
-    Plain writes, not a writable memory map: on a full disk a write raises OSError where a map kills the process.
-
-    Args:
-        path: the array's file.
-        first_row: index of the first row to write.
-        rows: uint8 (rows, ...), the trailing shape that of the array.
-    """
-    with path.open("r+b") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        file.seek(file.tell() + first_row * int(np.prod(rows.shape[1:], dtype=np.int64)))
-        file.write(np.ascontiguousarray(rows).data)
-
-
-def open_array(path: Path) -> np.ndarray:
-    """Map an array into memory, read-only."""
-    return np.load(path, mmap_mode="r")

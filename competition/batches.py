@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from competition.artifacts import fingerprint, open_array, read_json, read_samples, require
+from competition.arrays import open_array
+from competition.artifacts import fingerprint, read_json, read_samples, require
 from competition.errors import CompetitionError
 from competition.layout import CONTRACT, POLICY, pixels, view
 from competition.policies import Policy, view_seed
 from competition.seeds import derive
+from competition.tasks import Target
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,10 @@ class TrainingSet:
 
     Attributes:
         contract: what prepare fixed.
+        target: the task of that contract.
         sample_ids: (n,) strings.
-        labels: int64 (n,), index into the contract's classes.
+        truth: (n, ...), what is to be predicted, as `Target.truth` gives it.
+        weights: float32 (n,), how much each sample counts in training; None where all count alike.
         folds: int64 (n,).
         rows: int64 (n,), row of each sample in the arrays.
         images: uint8 (rows, h, w, c), mapped.
@@ -31,18 +35,16 @@ class TrainingSet:
     """
 
     contract: dict[str, Any]
+    target: Target
     sample_ids: np.ndarray
-    labels: np.ndarray
+    truth: np.ndarray
+    weights: np.ndarray | None
     folds: np.ndarray
     rows: np.ndarray
     images: np.ndarray
     views: Sequence[np.ndarray]
     policy: Policy
     seed: int
-
-    @property
-    def classes(self) -> list[str]:
-        return self.contract["classes"]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -72,11 +74,14 @@ def read_training_set(prepared: Path, augmented: Path) -> TrainingSet:
     images = open_array(require(prepared / pixels("train"), "compete prepare"))
     if policy.get("prepared") != fingerprint(prepared, images):
         raise CompetitionError(f"{augmented} was made from another {prepared}; run 'compete augment' again")
-    class_index = {name: index for index, name in enumerate(contract["classes"])}
+    target = Target.of(contract)
+    weighted = (train["weight"] != "").any()
     return TrainingSet(
         contract=contract,
+        target=target,
         sample_ids=train["sample_id"].to_numpy(object),
-        labels=train["label"].map(class_index).to_numpy(np.int64),
+        truth=target.truth(list(train["label"])),
+        weights=train["weight"].to_numpy(np.float32) if weighted else None,
         folds=train["fold"].to_numpy(np.int64),
         rows=train["row"].to_numpy(np.int64),
         images=images,
@@ -93,7 +98,7 @@ class EpochBatches:
     would upset batch normalisation.
 
     Args:
-        training_set: where images and labels come from.
+        training_set: where images and truth come from.
         samples: int64 (n,), positions of the samples to train on.
         batch_size: samples in a batch; a smaller set makes one batch.
         seed: of the order.
@@ -104,7 +109,6 @@ class EpochBatches:
         self._samples = samples
         self._batch_size = min(batch_size, len(samples))
         self._seed = seed
-        self._targets = np.eye(len(training_set.classes), dtype=np.float32)
         self._epoch, self._order = 0, samples  # until `begin`
 
     def begin(self, epoch: int) -> None:
@@ -115,7 +119,8 @@ class EpochBatches:
     def __len__(self) -> int:
         return len(self._samples) // self._batch_size
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return images uint8 (b, h, w, c) and one-hot targets float32 (b, k)."""
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return images uint8 (b, h, w, c), targets float32 (b, outputs) and weights float32 (b,), if there are any."""
         samples = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        return self._set.augmented(samples, self._epoch), self._targets[self._set.labels[samples]]
+        weights = None if self._set.weights is None else self._set.weights[samples]
+        return self._set.augmented(samples, self._epoch), self._set.target.encode(self._set.truth[samples]), weights

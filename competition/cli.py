@@ -79,6 +79,21 @@ def _lock(data: Path) -> Iterator[None]:
 
 
 @app.command()
+def init(
+    download: Annotated[Path, typer.Argument(help="The competition's files as downloaded: a folder or an archive.")],
+    metric: Annotated[
+        str | None, typer.Option(help="What the competition scores.  [default: found in a description, or guessed]")
+    ] = None,
+    params: ParamsPath = PARAMS,
+) -> None:
+    """Look at a download, show what it is, and write the data section of params.yaml."""
+    with _told():
+        from competition.initialise import initialise
+
+        initialise(download, params, metric)
+
+
+@app.command()
 def prepare(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
     """Decode the competition's images once; fix classes, folds and the submission's format."""
     with _stage(params, data) as read:
@@ -171,15 +186,16 @@ def predict(
 @app.command()
 def score(
     submission: Annotated[Path, typer.Argument(help="The CSV file to score.")],
-    answers: Annotated[Path, typer.Argument(help="The CSV file of the true labels.")],
+    answers: Annotated[Path, typer.Argument(help="The CSV file of the true answers.")],
+    metric: Annotated[str | None, typer.Option(help="Only this metric.  [default: all that fit]")] = None,
 ) -> None:
-    """Score a submission against its answers by every metric, with 95 % intervals."""
+    """Score a submission against its answers by every metric that fits, with 95 % intervals."""
     with _told():
         from competition.console import say
         from competition.grading import grade
 
-        for metric, result in grade(submission, answers, seed=0).items():
-            say(f"{metric} {result}")
+        for name, result in grade(submission, answers, seed=0, metric=metric).items():
+            say(f"{name} {result}")
 
 
 @app.command()

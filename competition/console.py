@@ -1,7 +1,9 @@
 """What a command shows the person who runs it: plain lines on stdout, a progress bar where somebody is looking."""
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def say(line: str) -> None:
@@ -9,8 +11,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def progress_bar() -> Progress:
+def progress_bar() -> "Progress":
     """Return a progress bar on stderr that leaves nothing behind, and is not drawn at all in a pipe."""
+    from rich.console import Console  # here, for worker processes draw no bar and start sooner without it
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from competition import models
+from competition import decisions, models, scores
 from competition.batches import EpochBatches, TrainingSet
 from competition.errors import CompetitionError
 from competition.inference import predict
 from competition.params import Recipe, TrainParams
-from competition.scores import METRICS, log_loss
+from competition.scores import find_metric
 from competition.seeds import derive
+from competition.tasks import Target
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to; ``score`` is the competition's metric on the validation samples."""
+    """What one epoch came to; ``score`` is the competition's metric on the validation samples, decided plainly."""
 
     epoch: int
     loss: float
@@ -28,7 +29,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model, its architecture as Keras JSON, its validation probabilities float32 (n, k), its epochs, and the
+    """A trained model, its architecture as Keras JSON, its validation predictions float32 (n, k), its epochs, and the
     one of them that it is."""
 
     model: keras.Model
@@ -69,33 +70,35 @@ def fit(
             f"no training sample is in fold {fold}: data/prepare has {training_set.contract['folds']} folds; "
             "run 'compete prepare' again, or lower train.folds and tune.fold"
         )
-    truth = training_set.labels[val_samples]
-    metric = METRICS[training_set.contract["metric"]]
+    target, truth = training_set.target, training_set.truth[val_samples]
+    metric = find_metric(training_set.contract["metric"])
+    decision = decisions.plain(metric, target.task, len(target.classes), target.at_least_one)
     batches = EpochBatches(training_set, train_samples, params.batch_size, seed)
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(derive(seed, "weights"))
-    model = models.build(recipe.model, training_set.shape, len(training_set.classes))
+    model = models.build(recipe.model, training_set.shape, target)
     architecture = model.to_json()  # before compiling, so that it holds no optimizer
     optimizer = make_optimizer(params, steps_per_epoch=len(batches))
-    model.compile(optimizer, keras.losses.CategoricalCrossentropy(label_smoothing=params.label_smoothing))
+    model.compile(optimizer, _loss(target, params.label_smoothing))
 
     history: list[Epoch] = []
     kept, kept_weights, probabilities = None, None, np.zeros((0, 0), np.float32)
     for number in range(params.epochs):
         batches.begin(number)
         learning_rate = float(optimizer.learning_rate)
-        loss = _train_epoch(model, batches)
-        if not np.isfinite(loss):
+        train_loss = _train_epoch(model, batches)
+        if not np.isfinite(train_loss):
             raise CompetitionError(
-                f"the loss became {loss} in epoch {number} at a learning rate of {learning_rate:.3g}; lower "
+                f"the loss became {train_loss} in epoch {number} at a learning rate of {learning_rate:.3g}; lower "
                 "train.learning_rate, or lengthen train.warmup_epochs"
             )
-        predicted = predict(model, training_set.images, training_set.rows[val_samples])
-        score = metric(truth, predicted.argmax(axis=1), len(training_set.classes))
-        history.append(Epoch(number, loss, log_loss(truth, predicted), score, learning_rate))
+        predicted = predict(model, target, training_set.images, training_set.rows[val_samples])
+        score = metric(truth, decisions.apply(decision, target.task, predicted))
+        val_loss = scores.loss(target.task, truth, predicted)
+        history.append(Epoch(number, train_loss, val_loss, score, learning_rate))
         on_epoch(history[-1])
-        if kept is None or not params.patience_epochs or score > kept.score:
+        if kept is None or not params.patience_epochs or metric.better(score, kept.score):
             kept, probabilities = history[-1], predicted
             kept_weights = model.get_weights() if params.patience_epochs else None
         elif number - kept.epoch >= params.patience_epochs:
@@ -104,6 +107,13 @@ def fit(
     if kept_weights is not None:
         model.set_weights(kept_weights)
     return Fitted(model, architecture, probabilities, history, kept)
+
+
+def _loss(target: Target, label_smoothing: float) -> keras.losses.Loss:
+    """Build the loss of a task; a value is learned as the share of its range, which a sigmoid cannot leave."""
+    if target.activation == "softmax":
+        return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+    return keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
 
 
 def _train_epoch(model: keras.Model, batches: EpochBatches) -> float:

@@ -1,38 +1,75 @@
 """Score a submission against its answers, as the competition's grader would."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from competition.errors import CompetitionError, MistakesError
+from competition.raw.labels import find_separator, is_number, is_whole, natural
 from competition.raw.tables import parse_table
-from competition.scores import METRICS, Score, score
+from competition.scores import Score, find_metric, score
+
+LABEL_METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted")
+KAPPA_CLASSES = 20  # whole numbers up to which a quadratic kappa is likely meant
 
 
-def grade(submission: Path, answers: Path, seed: int) -> dict[str, Score]:
-    """Score the labels of a submission by every metric.
+@dataclass(frozen=True)
+class _Answers:
+    """Truth and predictions, aligned, and the metrics that score them; the predictions by what a metric wants."""
+
+    truth: np.ndarray
+    predictions: dict[str, np.ndarray]
+    metrics: tuple[str, ...]
+
+
+def grade(submission: Path, answers: Path, seed: int, metric: str | None = None) -> dict[str, Score]:
+    """Score a submission in any of the project's forms.
 
     Args:
-        submission, answers: CSV files of two columns with the same ids, in any order. The first column of the answers
-            is the id; the submission has one of the same name.
+        submission, answers: CSV files with the same ids, in any order. The first column of the answers is the id; the
+            submission has one of the same name. What the other columns hold is told from both files: classes, tags,
+            rankings, probabilities, 0 and 1, or values.
         seed: of the intervals.
+        metric: score this one; None for all that the two files allow.
 
     Raises:
-        CompetitionError: a file is missing, or the two do not hold the same ids.
+        CompetitionError: a file is missing, the two do not hold the same ids, or they do not allow the metric.
     """
+    submitted, true = _aligned(submission, answers)
+    found = _read(submitted, true, submission, answers)
+    wanted = found.metrics if metric is None else (metric,)
+    scores = {}
+    for name in wanted:
+        try:
+            function = find_metric(name)
+        except ValueError as error:
+            raise CompetitionError(f"--metric {error}") from None
+        if function.wants not in found.predictions:
+            raise CompetitionError(
+                f"{name} wants {function.wants}, and {submission} holds {' and '.join(found.predictions)}; the two "
+                f"files allow {', '.join(found.metrics)}"
+            )
+        scores[name] = score(function, found.truth, found.predictions[function.wants], seed)
+    return scores
+
+
+def _aligned(submission: Path, answers: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read both tables, their rows in the order of the answers, without their ids."""
     tables = []
     for path in (submission, answers):
         if not path.is_file():
-            raise CompetitionError(f"{path} is missing; expected a CSV file of ids and labels")
+            raise CompetitionError(f"{path} is missing; expected a CSV file of ids and answers")
         table = parse_table(path.read_bytes(), str(path))
-        if len(table.columns) != 2:
-            raise CompetitionError(f"{path} has the columns {list(table.columns)}; expected two, the id and the label")
+        if len(table.columns) < 2:
+            raise CompetitionError(f"{path} has the columns {list(table.columns)}; expected the id and the answer")
         tables.append(table)
     submitted, true = tables
-    id_column, label_column = true.columns
+    id_column = true.columns[0]
     if id_column not in submitted.columns:
         raise CompetitionError(f"{submission} has the columns {list(submitted.columns)}; {answers} has {id_column!r}")
-    other = next(column for column in submitted.columns if column != id_column)
     mistakes = []
     for path, table in ((submission, submitted), (answers, true)):
         if repeated := list(table[id_column][table[id_column].duplicated()]):
@@ -44,8 +81,94 @@ def grade(submission: Path, answers: Path, seed: int) -> dict[str, Score]:
         mistakes.append(f"{submission} has {len(foreign)} ids that {answers} has not, first {foreign[0]!r}")
     if mistakes:
         raise MistakesError(f"{submission} cannot be scored:", mistakes)
-    labels = submitted.set_index(id_column)[other].loc[true[id_column]].to_numpy(object)
-    truth = true[label_column].to_numpy(object)
-    classes, codes = np.unique(np.concatenate([truth, labels]).astype(str), return_inverse=True)
-    truth_codes, label_codes = codes[: len(truth)], codes[len(truth) :]
-    return {metric: score(metric, truth_codes, label_codes, len(classes), seed) for metric in METRICS}
+    submitted = submitted.set_index(id_column).loc[true[id_column]].reset_index(drop=True)
+    return submitted.drop(columns=[name for name in submitted if name == ""]), true.drop(columns=id_column)
+
+
+def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers: Path) -> _Answers:
+    if len(true.columns) > 1:
+        return _read_columns(submitted, true, submission, answers)
+    truth, column = list(true.iloc[:, 0]), true.columns[0]
+    if len(submitted.columns) > 1:  # a probability for each class, against class names
+        classes = tuple(submitted.columns)
+        if foreign := sorted(set(truth) - set(classes)):
+            raise CompetitionError(f"{submission} has no column for the classes {foreign[:5]} of {answers}")
+        index = {name: position for position, name in enumerate(classes)}
+        return _exclusive(np.array([index[name] for name in truth]), _numbers(submitted, submission), classes)
+    cells = list(submitted[column] if column in submitted else submitted.iloc[:, 0])
+    distinct = natural(truth)
+    numbers = all(map(is_number, cells)) and all(map(is_number, truth))
+    fractions = numbers and not all(map(is_whole, cells))
+    if numbers and len(distinct) > 2 and (fractions or not all(map(is_whole, truth))):
+        return _Answers(np.array(truth, np.float64), {"values": np.array(cells, np.float64)}, ("rmse",))
+    if len(distinct) == 2 and all(map(is_number, cells)) and not set(cells) <= set(distinct):
+        positive = np.array(cells, np.float64)
+        binary = np.array([name == distinct[1] for name in truth], np.int64)
+        return _exclusive(binary, np.column_stack([1 - positive, positive]), distinct)
+    separator = find_separator(truth + cells)
+    if separator is not None and any(separator in text for text in truth):
+        return _tagged([text.split(separator) for text in truth], [text.split(separator) for text in cells])
+    if any(len(cell.split()) > 1 and cell not in distinct for cell in cells):
+        return _ranked(truth, [cell.split() for cell in cells])
+    classes = natural({*truth, *cells})
+    index = {name: position for position, name in enumerate(classes)}
+    kappa = ("quadratic_kappa",) if all(map(is_whole, classes)) and len(classes) <= KAPPA_CLASSES else ()
+    codes = {name: np.array([index[text] for text in texts]) for name, texts in (("truth", truth), ("labels", cells))}
+    return _Answers(codes["truth"], {"labels": codes["labels"]}, (*LABEL_METRICS, *kappa))
+
+
+def _numbers(table: pd.DataFrame, path: Path) -> np.ndarray:
+    cells = table.to_numpy(object)
+    if wrong := [cell for cell in cells.ravel() if not is_number(cell)]:
+        raise CompetitionError(f"{path} holds {wrong[0]!r} in a column of {list(table.columns)[:5]}; expected numbers")
+    return cells.astype(np.float64)
+
+
+def _read_columns(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers: Path) -> _Answers:
+    """Read one column for each class in both files."""
+    if set(submitted.columns) != set(true.columns):
+        raise CompetitionError(
+            f"{submission} has the columns {list(submitted.columns)}; {answers} has {list(true.columns)}"
+        )
+    truth, raw = _numbers(true, answers), _numbers(submitted[list(true.columns)], submission)
+    if not np.isin(truth, (0, 1)).all():
+        raise CompetitionError(f"{answers} has other numbers than 0 and 1; expected these in {list(true.columns)[:5]}")
+    if (truth.sum(axis=1) == 1).all():
+        return _exclusive(truth.argmax(axis=1), raw, tuple(true.columns))
+    labels = (raw >= 0.5).astype(np.uint8)
+    predictions = {"labels": labels}
+    metrics: tuple[str, ...] = (*LABEL_METRICS, "f1_samples")
+    if not np.isin(raw, (0, 1)).all():
+        predictions["probabilities"] = raw
+        metrics = ("roc_auc_macro", "roc_auc_weighted", "log_loss", *metrics)
+    return _Answers(truth.astype(np.uint8), predictions, metrics)
+
+
+def _exclusive(truth: np.ndarray, raw: np.ndarray, classes: Sequence[str]) -> _Answers:
+    curves = ("roc_auc",) if len(classes) == 2 else ("roc_auc_macro", "top3_error")
+    predictions = {"labels": raw.argmax(axis=1), "probabilities": raw}
+    return _Answers(truth, predictions, ("log_loss", *curves, *LABEL_METRICS))
+
+
+def _tagged(truth: list[list[str]], cells: list[list[str]]) -> _Answers:
+    classes = natural({tag.strip() for row in truth + cells for tag in row if tag.strip()})
+    index = {name: position for position, name in enumerate(classes)}
+
+    def flags(rows: list[list[str]]) -> np.ndarray:
+        coded = np.zeros((len(rows), len(classes)), np.uint8)
+        for row, tags in enumerate(rows):
+            coded[row, [index[tag.strip()] for tag in tags if tag.strip()]] = 1
+        return coded
+
+    return _Answers(flags(truth), {"labels": flags(cells)}, (*LABEL_METRICS, "f1_samples", "f2_samples", "f2_micro"))
+
+
+def _ranked(truth: list[str], cells: list[list[str]]) -> _Answers:
+    classes = natural({*truth, *(label for row in cells for label in row)})
+    index = {name: position for position, name in enumerate(classes)}
+    ranks = max(map(len, cells))
+    raw = np.zeros((len(cells), len(classes)))
+    for row, labels in enumerate(cells):
+        raw[row, [index[label] for label in labels]] = np.arange(ranks, ranks - len(labels), -1)
+    coded = np.array([index[name] for name in truth])
+    return _Answers(coded, {"probabilities": raw}, (f"map@{ranks}", "top1_error", f"top{ranks}_error"))

@@ -1,5 +1,8 @@
 """From the bytes of an image file to uint8 (h, w, c) of one size, for one image and for a whole split."""
 
+import functools
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,12 +11,16 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from competition.artifacts import create_array, write_rows
+from competition.arrays import create_array, write_rows
 from competition.errors import UnreadableError
+from competition.formats import MAX_PIXELS, MENDERS, Header, mend, sniff
 from competition.parallel import run_chunks
 
 CHUNK_BYTES = 4_000_000  # rows a worker holds before it writes them
-CHUNK_IMAGES = 256  # at most; keeps the progress bar moving when images are small
+CHUNK_IMAGES = 512  # at most; keeps the progress bar moving when images are small
+HASHED_PX = 32  # longer sides are averaged to this before the hash, which looks at coarser things
+
+FACTS = np.dtype([("size", np.int32, 2), ("digest", np.uint64), ("hash", np.uint64), ("constant", bool)])
 
 Read = Callable[[str], bytes]
 
@@ -38,6 +45,9 @@ class ImageSpec:
 def decode(data: bytes, channels: int) -> np.ndarray:
     """Decode an image file, turned upright by its EXIF orientation.
 
+    Of several frames or pages it is the first. Alpha is dropped, not painted on a background, as Pillow's conversion to
+    RGB does. 16 bits become 8 by leaving out the lower ones, give or take one in a TIFF.
+
     Args:
         data: a whole file; its content decides the format, not its name.
         channels: 1 for gray, 3 for red, green, blue.
@@ -46,12 +56,20 @@ def decode(data: bytes, channels: int) -> np.ndarray:
         uint8 (h, w, channels).
 
     Raises:
-        UnreadableError: the file is empty, cut short, or no image.
+        UnreadableError: the file is empty, cut short, no image, or has more than MAX_PIXELS.
     """
+    return _decode(data, channels, sniff(data))
+
+
+def _decode(data: bytes, channels: int, header: Header) -> np.ndarray:
     if not data:
         raise UnreadableError("the file is empty")
-    if data.startswith(b"\x89PNG") and b"IEND" not in data:  # libpng would also print its own line
-        raise UnreadableError("the file is cut short")
+    if header.height * header.width > MAX_PIXELS:
+        raise UnreadableError(f"the image is {header.height:,} x {header.width:,} pixels, more than {MAX_PIXELS:,}")
+    if header.format == "png" and b"IEND" not in data[-16:] and b"IEND" not in data:
+        raise UnreadableError("the file is cut short")  # libpng would also print its own line
+    if header.format in MENDERS:
+        data = mend(data, header.format)
     flag = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
@@ -59,7 +77,7 @@ def decode(data: bytes, channels: int) -> np.ndarray:
         raise UnreadableError(f"the file is no image that can be read ({error.err})") from None
     if image is None:
         raise UnreadableError(f"the file is cut short or no image; it begins with {data[:12]!r}")
-    return image.reshape(*image.shape[:2], channels)
+    return image if image.ndim == 3 else image[:, :, None]
 
 
 def resize(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
@@ -73,13 +91,12 @@ def resize(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
     Returns:
         uint8 (spec.height, spec.width, c).
     """
-    height, width = image.shape[:2]
     if spec.resize == "squash":
-        scaled = _scale(image, spec.height, spec.width)
-    else:
-        choose = max if spec.resize == "crop" else min
-        ratio = choose(spec.height / height, spec.width / width)
-        scaled = _scale(image, max(round(height * ratio), 1), max(round(width * ratio), 1))
+        return _scale(image, spec.height, spec.width)
+    height, width = image.shape[:2]
+    choose = max if spec.resize == "crop" else min
+    ratio = choose(spec.height / height, spec.width / width)
+    scaled = _scale(image, max(round(height * ratio), 1), max(round(width * ratio), 1))
     return _centre(scaled, spec.height, spec.width)
 
 
@@ -89,7 +106,7 @@ def _scale(image: np.ndarray, height: int, width: int) -> np.ndarray:
     shrinks = height * width < image.shape[0] * image.shape[1]
     # Area averaging keeps a shrunken image free of moiré; it would enlarge in blocks, so cubic there.
     scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    return scaled.reshape(height, width, image.shape[2])
+    return scaled if scaled.ndim == 3 else scaled[:, :, None]
 
 
 def _centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -104,17 +121,67 @@ def _centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return out
 
 
+@functools.cache
+def _cosines(length: int) -> np.ndarray:
+    """Return the eight lowest waves of the cosine transform, float32 (length, 8), in whole numbers up to 1,024."""
+    angles = np.pi * np.outer(np.arange(length) + 0.5, np.arange(8)) / length
+    return np.rint(np.cos(angles) * 2**10).astype(np.float32)
+
+
+def perceptual_hashes(images: np.ndarray) -> np.ndarray:
+    """Describe each image in 64 bits, of which few change when it is saved, scaled or lit another way.
+
+    The signs of the 8 x 8 lowest frequencies of the gray image. On 60,000 images of 28 to 224 px this told made
+    duplicates from others better than the signs of differences (dHash) and as well as comparing with the median, which
+    takes longer. All sums are of whole numbers, so the bits do not depend on the machine.
+
+    Args:
+        images: uint8 (n, h, w, c).
+
+    Returns:
+        uint64 (n,).
+
+    Source:
+        Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions (2010): pHash.
+    """
+    n, height, width, channels = images.shape
+    gray = images.reshape(n * height, width, channels)
+    if channels == 3 and n:
+        gray = cv2.cvtColor(gray, cv2.COLOR_RGB2GRAY)
+    gray = gray.reshape(n, height, width)
+    if max(height, width) > HASHED_PX:
+        height, width = min(height, HASHED_PX), min(width, HASHED_PX)
+        small = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in gray]
+        gray = np.reshape(small, (n, height, width))
+    across = gray.astype(np.float32) @ _cosines(width)  # below 2**24, so exact; the second sum needs float64
+    waves = _cosines(height).T.astype(np.float64) @ across
+    return np.packbits((waves > 0).reshape(n, 64), axis=1).view("<u8").reshape(n).astype(np.uint64)
+
+
+def _is_plain(image: np.ndarray) -> bool:
+    """Tell whether all pixels are equal; for most images the first and the last settle it."""
+    return image.item(0) == image.item(-image.shape[2]) and bool((image == image[0, 0]).all())
+
+
 @dataclass(frozen=True)
 class Decoded:
     """What became of the images of a split.
 
     Attributes:
-        sizes: int64 (n, 2), height and width of each file in pixels, before resizing and upright; 0 if unreadable.
+        sizes: int32 (n, 2), height and width of each file in pixels, before resizing and upright; 0 if unreadable.
         unreadable: row -> why; these rows of the array are black.
+        modes: format and mode as in ``jpeg rgb`` -> how many readable files have it, most frequent first.
+        digests: uint64 (n,), of the bytes of the file; 0 if unreadable.
+        hashes: uint64 (n,), of the resized image, see `perceptual_hashes`; 0 if unreadable.
+        constant: bool (n,), all pixels of the file are equal; False if unreadable.
     """
 
     sizes: np.ndarray
     unreadable: dict[int, str]
+    modes: dict[str, int]
+    digests: np.ndarray
+    hashes: np.ndarray
+    constant: np.ndarray
 
 
 def write_images(files: Sequence[str], read: Read, out: Path, spec: ImageSpec, description: str) -> Decoded:
@@ -133,9 +200,10 @@ def write_images(files: Sequence[str], read: Read, out: Path, spec: ImageSpec, d
     create_array(out, (len(files), *spec.shape))
     per_chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // int(np.prod(spec.shape))))
     chunks = [range(start, min(start + per_chunk, len(files))) for start in range(0, len(files), per_chunk)]
-    sizes = [np.zeros((0, 2), np.int64)]
     unreadable: dict[int, str] = {}
-    for chunk_sizes, chunk_unreadable in run_chunks(
+    modes: Counter[str] = Counter()
+    facts = [np.zeros(0, FACTS)]
+    for part in run_chunks(
         _write_chunk,
         [(chunk.start, list(files[chunk.start : chunk.stop])) for chunk in chunks],
         size=lambda chunk: len(chunk[1]),
@@ -143,9 +211,18 @@ def write_images(files: Sequence[str], read: Read, out: Path, spec: ImageSpec, d
         initializer=_start,
         arguments=(read, out, spec),
     ):
-        sizes.append(chunk_sizes)
-        unreadable |= chunk_unreadable
-    return Decoded(np.concatenate(sizes), unreadable)
+        unreadable |= part[0]
+        modes += part[1]
+        facts.append(part[2])
+    known = np.concatenate(facts)
+    return Decoded(
+        sizes=known["size"],
+        unreadable=unreadable,
+        modes=dict(sorted(modes.items(), key=lambda item: (-item[1], item[0]))),
+        digests=known["digest"],
+        hashes=known["hash"],
+        constant=known["constant"],
+    )
 
 
 _job: tuple[Read, Path, ImageSpec]  # set once in each worker process
@@ -159,18 +236,35 @@ def _start(read: Read, out: Path, spec: ImageSpec) -> None:
     )  # what it says of broken files is told by `UnreadableError`
 
 
-def _write_chunk(chunk: tuple[int, list[str]]) -> tuple[np.ndarray, dict[int, str]]:
+def _write_chunk(chunk: tuple[int, list[str]]) -> tuple[dict[int, str], Counter[str], np.ndarray]:
+    """Decode some files; return which are unreadable, the modes, and the FACTS of each."""
     first_row, files = chunk
     read, out, spec = _job
     rows = np.zeros((len(files), *spec.shape), np.uint8)
-    sizes = np.zeros((len(files), 2), np.int64)
-    unreadable = {}
-    for position, file in enumerate(files):
+    unreadable: dict[int, str] = {}
+    headers, sizes, digests, constant = [], [], [], []  # to fill arrays cell by cell would take longer than decoding
+    for row, file in enumerate(files):
         try:
-            image = decode(read(file), spec.channels)
-            sizes[position] = image.shape[:2]
-            rows[position] = resize(image, spec)
+            data = read(file)
+            header = sniff(data)
+            image = _decode(data, spec.channels, header)
         except UnreadableError as error:
-            unreadable[first_row + position] = f"{file}: {error}"
+            unreadable[first_row + row] = f"{file}: {error}"
+            sizes.append((0, 0))
+            digests.append(bytes(20))
+            constant.append(False)
+            continue
+        rows[row] = resize(image, spec)
+        headers.append(header)
+        sizes.append(image.shape[:2])
+        # SHA-1 runs in the processor's own instructions: half the time of BLAKE2b.
+        digests.append(hashlib.sha1(data, usedforsecurity=False).digest())
+        constant.append(_is_plain(image))
     write_rows(out, first_row, rows)
-    return sizes, unreadable
+    facts = np.empty(len(files), FACTS)
+    facts["size"], facts["constant"] = sizes, constant
+    facts["digest"] = np.frombuffer(b"".join(digests), "<u8,V12")["f0"]
+    facts["hash"] = perceptual_hashes(rows)
+    facts["hash"][[row - first_row for row in unreadable]] = 0
+    modes = Counter(f"{header.format} {header.mode}".strip() for header in headers)
+    return unreadable, modes, facts

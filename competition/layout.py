@@ -9,6 +9,8 @@ SAMPLES = "samples.csv"
 CONTRACT = "contract.json"  # in data/train too, where it also holds what the model is
 REPORT = "report.json"
 OVERVIEW = "overview.png"
+ALIKE = "alike.png"
+UNPACKED = "unpacked"  # archives inside archives; gone when the stage ends
 
 # data/augment
 POLICY = "policy.json"

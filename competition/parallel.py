@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import Any, TypeVar
 
 from competition.console import progress_bar
@@ -70,25 +71,26 @@ def run_chunks(
     workers = min(cores(), max(len(chunks), 1))
     context = multiprocessing.get_context("spawn")  # a fork would copy whatever threads the caller has
     pool = ProcessPoolExecutor(workers, context, _start_worker, (initializer, arguments))
-    with progress_bar() as progress:
-        task = progress.add_task(description, total=sum(map(size, chunks)))
-        waiting: deque[tuple[Chunk, Future[Result]]] = deque()
-        remaining = iter(chunks)
-        try:
-            for chunk in remaining:
-                waiting.append((chunk, pool.submit(function, chunk)))
-                if len(waiting) >= 2 * workers:  # enough to keep every worker busy, no more than that in memory
-                    first, future = waiting.popleft()
-                    yield future.result()
-                    progress.advance(task, size(first))
+    remaining = iter(chunks)
+    waiting: deque[tuple[Chunk, Future[Result]]] = deque()
+
+    def submit(count: int) -> None:
+        waiting.extend((chunk, pool.submit(function, chunk)) for chunk in islice(remaining, count))
+
+    try:
+        submit(2 * workers)  # enough to keep every worker busy, no more than that in memory
+        with progress_bar() as progress:
+            task = progress.add_task(description, total=sum(map(size, chunks)))
             while waiting:
-                first, future = waiting.popleft()
-                yield future.result()
-                progress.advance(task, size(first))
-        except (BrokenProcessPool, BrokenPipeError):  # the second if it was killed while it started
-            raise CompetitionError(
-                f"{description}: a worker process was killed, most often because memory ran out; "
-                "close other programs and run the command again"
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+                chunk, future = waiting.popleft()
+                result = future.result()
+                submit(1)
+                yield result
+                progress.advance(task, size(chunk))
+    except (BrokenProcessPool, BrokenPipeError):  # the second if it was killed while it started
+        raise CompetitionError(
+            f"{description}: a worker process was killed, most often because memory ran out; "
+            "close other programs and run the command again"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from competition.scores import find_metric
+
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -19,17 +21,33 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _metric(value: str) -> str:
+    find_metric(value)
+    return value
+
+
 class DataParams(Section):
     root: Text
-    train_table: Text
+    metric: Annotated[Text, AfterValidator(_metric)]
+    task: Literal["auto", "multiclass", "multilabel", "ordinal", "regression"]
+    train_table: Text | Annotated[tuple[Text, ...], Field(min_length=1)]
     test_table: Text
     sample_submission: Text
     train_folder: Text
     test_folder: Text
     id_column: Text
-    label_column: Text
+    file_column: Text
+    label_column: Text | Annotated[tuple[Text, ...], Field(min_length=2)]
+    label_separator: Text
+    merge_classes: dict[Text, tuple[Text, ...]]
+    positive_class: Text
     group_column: Text
-    metric: Literal["accuracy", "f1_macro", "f1_weighted"]
+    fold_column: Text
+    weight_column: Text
+    submission: Literal["auto", "class", "index", "probability", "columns", "flags", "tags", "ranking", "value"]
+
+
+Choice = Literal["keep", "drop", "fail"]
 
 
 class PrepareParams(Section):
@@ -38,6 +56,11 @@ class PrepareParams(Section):
     resize: Literal["squash", "crop", "pad"]
     folds: Annotated[int, Field(ge=2)]
     bad_samples: Literal["fail", "drop"]
+    duplicates: Choice
+    conflicts: Choice
+    leaks: Choice
+    constant: Choice
+    alike_bits: Annotated[int, Field(ge=0, le=16)]
 
 
 Op = dict[str, Any]  # {"op": name, argument: value, ...}; policies.check knows the names and arguments

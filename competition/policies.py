@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from competition.artifacts import create_array, open_array, write_rows
+from competition.arrays import create_array, open_array, write_rows
 from competition.errors import CompetitionError
 from competition.parallel import run_chunks
 from competition.params import Op

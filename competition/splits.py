@@ -1,8 +1,41 @@
-"""Folds: a fact of the data, made once from the seed."""
+"""Folds: a fact of the data, made once from the seed, or given by the competition."""
 
 import warnings
 
 import numpy as np
+
+BINS = 10  # of a value, over which folds are spread
+
+
+def strata(task: str, truth: np.ndarray) -> np.ndarray:
+    """Tell what folds are to have equal shares of: the class, the rarest class of several, or a tenth of the values.
+
+    Args:
+        task: multiclass, multilabel, ordinal or regression.
+        truth: as `competition.tasks.Target.truth` gives it.
+
+    Returns:
+        int64 (n,).
+    """
+    if task == "regression":
+        return np.searchsorted(np.quantile(truth, np.linspace(0, 1, BINS + 1)[1:-1]), truth, side="right")
+    if task != "multilabel":
+        return truth
+    by_rarity = np.argsort(truth.sum(axis=0), kind="stable")
+    ranked = truth[:, by_rarity]
+    return np.where(ranked.any(axis=1), ranked.argmax(axis=1), len(by_rarity))
+
+
+def given_folds(texts: np.ndarray, folds: int) -> np.ndarray:
+    """Number folds that the competition gives, in the order of their numbers; (n,) texts to int64 (n,).
+
+    Raises:
+        ValueError: they are not as many as ``folds``.
+    """
+    numbers, fold_of = np.unique([int(float(text)) for text in texts], return_inverse=True)
+    if len(numbers) != folds:
+        raise ValueError(f"the fold column holds {len(numbers)} folds, and prepare.folds is {folds}")
+    return fold_of.astype(np.int64)
 
 
 def make_folds(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: int) -> np.ndarray:
@@ -11,7 +44,7 @@ def make_folds(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: 
     Classes are spread evenly over the folds; samples of one group share a fold.
 
     Args:
-        labels: (n,) class of each sample.
+        labels: (n,) class of each sample, or what else is to be spread evenly; see `strata`.
         groups: (n,) group of each sample, or None; an empty text is a group of its own.
         folds: number of folds, at least 2.
         seed: decides the draw.

@@ -1,21 +1,25 @@
 """From probabilities to the submission, and the gate that lets only a valid one out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from competition import decisions
 from competition.artifacts import FLOAT_FORMAT
+from competition.decisions import LABEL_KINDS, Decision
 from competition.errors import CompetitionError, MistakesError
+from competition.raw.forms import Form
+from competition.raw.labels import is_number
 from competition.raw.tables import parse_table
+from competition.tasks import Target
 
 SUM_TOLERANCE = 1e-5  # what graders allow a row of probabilities to differ from 1
 
 
 def blend(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Average tables of probabilities, aligned by their index of sample ids, never by row.
+    """Average tables of probabilities or values, aligned by their index of sample ids, never by row.
 
     Args:
         tables: each with the same sample ids, in any order, and the same classes as columns; at least one.
@@ -39,50 +43,134 @@ def blend(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame((total / count).astype(np.float32), index=first.index, columns=first.columns)
 
 
-def decide(probabilities: pd.DataFrame, columns: list[str], id_column: str) -> pd.DataFrame:
-    """Name the most probable class of each sample in the submission's columns."""
-    classes = np.array(probabilities.columns, object)
-    chosen = classes[probabilities.to_numpy().argmax(axis=1)]
-    label_column = next(column for column in columns if column != id_column)
-    return pd.DataFrame({id_column: probabilities.index.to_numpy(object), label_column: chosen})[columns]
-
-
-def check_probabilities(probabilities: pd.DataFrame) -> None:
-    """Refuse probabilities that are missing or do not sum to 1 once they are written as text."""
+def check_probabilities(probabilities: pd.DataFrame, target: Target) -> None:
+    """Refuse what is missing, out of range or, for exclusive classes, does not sum to 1 once it is written as text."""
     values = probabilities.to_numpy(np.float64)
-    off = np.flatnonzero(~(np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE))
-    if len(off):
-        row = probabilities.iloc[off[0]]
+    slack = SUM_TOLERANCE * max(abs(target.low), abs(target.high), 1)
+    fine = ((values >= target.low - slack) & (values <= target.high + slack)).all(axis=1)
+    wanted = f"from {target.low:g} to {target.high:g}"
+    if target.exclusive:
+        fine &= np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE
+        wanted += ", with the sum 1"
+    if not fine.all():
+        row = probabilities.iloc[int(np.flatnonzero(~fine)[0])]
         raise CompetitionError(
-            f"the probabilities of {len(off)} samples do not sum to 1, first those of {row.name!r}: "
+            f"the predictions of {int((~fine).sum())} samples are not {wanted}, first those of {row.name!r}: "
             f"{', '.join(FLOAT_FORMAT % value for value in row)}; train the model again"
         )
 
 
-def gate(path: Path, sample_ids: list[str], contract: dict[str, Any]) -> None:
+def fill(probabilities: pd.DataFrame, form: Form, target: Target, decision: Decision) -> pd.DataFrame:
+    """Write predictions in the competition's form.
+
+    Args:
+        probabilities: float32 (n, k), sample ids as index, the target's classes as columns, as `check_probabilities`
+            lets pass.
+        form: of the submission.
+        target: the task.
+        decision: the contract's, fitted out of fold.
+
+    Returns:
+        The submission; every cell is text.
+    """
+    raw = probabilities.to_numpy(np.float64)
+    cells: dict[str, list[str]] = {form.id_column: list(probabilities.index)}
+    if form.counter is not None:
+        cells[form.counter_column] = [str(form.counter + row) for row in range(len(raw))]
+    if form.kind in ("columns", "probability"):
+        numbers = _within(decisions.apply(decision, target.task, raw) if decision.kind == "clip" else raw, target)
+        for column, name in zip(form.value_columns, form.classes, strict=True):
+            cells[column] = [FLOAT_FORMAT % value for value in numbers[:, target.classes.index(name)]]
+    elif form.kind == "flags":
+        decided = _decided(decision, target, raw)
+        for column, name in zip(form.value_columns, form.classes, strict=True):
+            position = target.classes.index(name)
+            flags = decided == position if target.exclusive else decided[:, position] > 0
+            cells[column] = ["1" if flag else "0" for flag in flags]
+    else:
+        cells[form.value_columns[0]] = list(_texts(form, target, decision, raw))
+    return pd.DataFrame(cells, dtype=str)[list(form.columns)]
+
+
+def _within(values: np.ndarray, target: Target) -> np.ndarray:
+    """Bring numbers inside their range, and rows of exclusive classes to the sum 1."""
+    values = np.clip(values, target.low, target.high)
+    return values / values.sum(axis=1, keepdims=True) if target.exclusive else values
+
+
+def _decided(decision: Decision, target: Target, raw: np.ndarray) -> np.ndarray:
+    """Decide labels: by the decision if it is one on labels, else by the likeliest class or one half."""
+    if decision.kind in LABEL_KINDS:
+        return decisions.apply(decision, target.task, raw)
+    return target.likeliest(raw)
+
+
+def _texts(form: Form, target: Target, decision: Decision, raw: np.ndarray) -> Iterator[str]:
+    classes = np.array(target.classes, object)
+    if form.kind == "value":
+        yield from (FLOAT_FORMAT % value for value in _within(raw, target)[:, 0])
+    elif form.kind == "ranking":
+        order = np.argsort(-raw, axis=1, kind="stable")[:, : form.ranks]
+        yield from (form.separator.join(classes[row]) for row in order)
+    elif form.kind == "tags":
+        yield from (form.separator.join(classes[row > 0]) for row in _decided(decision, target, raw))
+    elif form.kind == "index":
+        yield from map(str, _decided(decision, target, raw))
+    else:
+        yield from classes[_decided(decision, target, raw)]
+
+
+def gate(path: Path, sample_ids: list[str], form: Form, target: Target) -> None:
     """Read a submission as its grader will, and refuse one that it would not accept.
 
     Raises:
-        MistakesError: columns, ids, their order, missing values or classes are not what the competition lists.
+        MistakesError: columns, ids, their order, missing values or answers are not what the competition lists.
     """
     table = parse_table(path.read_bytes(), str(path))
-    columns, id_column = contract["submission"]["columns"], contract["submission"]["id_column"]
     mistakes = []
-    if list(table.columns) != columns:
-        mistakes.append(f"its columns are {list(table.columns)}; the competition lists {columns}")
+    if tuple(table.columns) != form.columns:
+        mistakes.append(f"its columns are {list(table.columns)}; the competition lists {list(form.columns)}")
     else:
-        ids = list(table[id_column])
-        wanted, found, classes = set(sample_ids), set(ids), set(contract["classes"])
+        ids = list(table[form.id_column])
+        wanted, found = set(sample_ids), set(ids)
         if missing := [sample_id for sample_id in sample_ids if sample_id not in found]:
             mistakes.append(f"{len(missing)} ids of the competition are missing, first {missing[0]!r}")
         if foreign := [sample_id for sample_id in ids if sample_id not in wanted]:
             mistakes.append(f"{len(foreign)} ids are not the competition's, first {foreign[0]!r}")
         if not mistakes and ids != sample_ids:
             mistakes.append("its ids are the competition's, in another order or repeated")
-        label_column = next(column for column in columns if column != id_column)
-        if unknown := [label for label in table[label_column] if not label or label not in classes]:
-            mistakes.append(f"{len(unknown)} labels are missing or no class of the competition, first {unknown[0]!r}")
+        mistakes += _wrong_answers(table[list(form.value_columns)], form, target)
     if mistakes:
         raise MistakesError(
             "the submission was not written, because the competition's grader would refuse it:", mistakes
         )
+
+
+def _wrong_answers(answers: pd.DataFrame, form: Form, target: Target) -> list[str]:
+    if form.kind in ("columns", "probability", "value"):
+        text = answers.to_numpy(object)
+        if wrong := [cell for cell in text.ravel() if not is_number(cell)]:
+            return [f"{len(wrong)} answers are no numbers, first {wrong[0]!r}"]
+        numbers = text.astype(np.float64)
+        if outside := int(((numbers < target.low) | (numbers > target.high)).sum()):
+            return [f"{outside} answers are not from {target.low:g} to {target.high:g}"]
+        if form.kind == "columns" and target.exclusive:
+            off = np.abs(numbers.sum(axis=1) - 1) > SUM_TOLERANCE
+            return [f"the probabilities of {int(off.sum())} rows do not sum to 1"] if off.any() else []
+        return []
+    column = [cell for name in answers.columns for cell in answers[name]]
+    classes = set(target.classes)
+    if form.kind == "flags":
+        wrong = [cell for cell in column if cell not in ("0", "1")]
+    elif form.kind == "index":
+        indices = {str(index) for index in range(len(classes))}
+        wrong = [cell for cell in column if cell not in indices]
+    elif form.kind in ("tags", "ranking"):
+        split = {cell: [tag for tag in cell.split(form.separator) if tag] for cell in set(column)}
+        bad = {cell for cell, tags in split.items() if not set(tags) <= classes or len(set(tags)) < len(tags)
+               or (form.kind == "ranking" and len(tags) != form.ranks)
+               or (target.at_least_one and not tags)}  # fmt: skip
+        wrong = [cell for cell in column if cell in bad]
+    else:
+        wrong = [cell for cell in column if not cell or cell not in classes]
+    return [f"{len(wrong)} labels are missing or no class of the competition, first {wrong[0]!r}"] if wrong else []

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,8 +25,9 @@ Files = dict[str, bytes]
 
 
 def png(shade: int = 128, size: tuple[int, int] = (8, 8)) -> bytes:
-    """Encode an image of one shade, with a darker left half so that turning it shows."""
-    image = np.full((*size, 3), shade, np.uint8)
+    """Encode an image around a shade, with a texture that no other shade has and a darker left half."""
+    coarse = np.random.default_rng(shade).integers(-60, 61, (5, 5, 3)).astype(np.float32)
+    image = np.clip(shade + cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
     image[:, : size[1] // 2] //= 2
     return cv2.imencode(".png", image)[1].tobytes()
 
@@ -65,10 +67,23 @@ def write_zip(path: Path, files: Files) -> Path:
     return path
 
 
-def data_params(root: Path, **changed: str) -> DataParams:
+def data_params(root: Path, **changed: Any) -> DataParams:
     """Return a data section that leaves all but ``root`` to be found."""
-    names = [name for name in DataParams.model_fields if name not in ("root", "metric")]
-    return DataParams(**{**dict.fromkeys(names, "auto"), "root": str(root), "metric": "accuracy", **changed})
+    values: dict[str, Any] = dict.fromkeys(DataParams.model_fields, "auto")
+    return DataParams(**{**values, "root": str(root), "metric": "accuracy", "merge_classes": {}, **changed})
+
+
+def set_values(params: Path, values: dict[str, Any]) -> None:
+    """Set values of a params.yaml by dotted path."""
+    yaml = YAML(typ="safe")  # comments that follow a replaced section would stand in the wrong place
+    written = yaml.load(params)
+    for dotted, value in values.items():
+        *sections, key = dotted.split(".")
+        section = written
+        for name in sections:
+            section = section[name]
+        section[key] = value
+    yaml.dump(written, params)
 
 
 class Project:
@@ -79,16 +94,7 @@ class Project:
 
     def set(self, **values: object) -> None:
         """Set values of params.yaml by dotted path, its dots written as two underscores."""
-        yaml = YAML()
-        path = self.folder / "params.yaml"
-        params = yaml.load(path)
-        for dotted, value in values.items():
-            *sections, key = dotted.split("__")
-            section = params
-            for name in sections:
-                section = section[name]
-            section[key] = value
-        yaml.dump(params, path)
+        set_values(self.folder / "params.yaml", {name.replace("__", "."): value for name, value in values.items()})
 
     def run(self, *command: str, code: int = 0, timeout: int = 300) -> subprocess.CompletedProcess[str]:
         """Run a command in the project and check its exit code."""

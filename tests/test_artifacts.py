@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition.artifacts import create_array, open_array, read_csv, stage_folder, write_csv, write_json, write_rows
+from competition.arrays import create_array, open_array, write_rows
+from competition.artifacts import read_csv, stage_folder, write_csv, write_json
 from competition.errors import CompetitionError
 
 

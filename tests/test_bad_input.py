@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from competition import artifacts, images
-from competition.artifacts import open_array, read_json, read_samples, stage_folder
+from competition.arrays import open_array
+from competition.artifacts import read_json, read_samples, stage_folder
 from competition.cli import app
 from competition.errors import CompetitionError, MistakesError
 from competition.images import ImageSpec, decode, resize

@@ -11,6 +11,8 @@ from competition.errors import CompetitionError
 from competition.params import Recipe, SoftmaxParams
 from competition.policies import Policy, view_seed
 from competition.reading import load, overlay
+from competition.scores import find_metric
+from competition.tasks import Target
 from tests.conftest import ROOT
 
 SHAPE = (8, 8, 1)
@@ -38,9 +40,11 @@ def training_set() -> TrainingSet:
     stored = np.zeros((200, *SHAPE), np.uint8)
     stored[rows] = images.astype(np.uint8)
     return TrainingSet(
-        contract={"classes": ["above", "below"], "metric": "accuracy"},
+        contract={"metric": "accuracy"},
+        target=Target("multiclass", ("above", "below"), 0, 1, False),
         sample_ids=np.array([f"image {number}" for number in range(200)], object),
-        labels=labels,
+        truth=labels,
+        weights=None,
         folds=np.arange(200) % 4,
         rows=rows,
         images=stored,
@@ -67,10 +71,10 @@ def test_it_learns_and_repeats(training_set: TrainingSet) -> None:
 def test_the_fold_left_out_teaches_nothing(training_set: TrainingSet) -> None:
     """With other labels and other images there, the same weights come out."""
     held = training_set.folds == 0
-    labels, images = training_set.labels.copy(), np.array(training_set.images)
+    labels, images = training_set.truth.copy(), np.array(training_set.images)
     labels[held] = 1 - labels[held]
     images[training_set.rows[held]] = 7
-    poisoned = dataclasses.replace(training_set, labels=labels, images=images)
+    poisoned = dataclasses.replace(training_set, truth=labels, images=images)
     one, other = fit(recipe(), training_set), fit(recipe(), poisoned)
     for left, right in zip(one.model.get_weights(), other.model.get_weights(), strict=True):
         np.testing.assert_array_equal(left, right)
@@ -108,7 +112,9 @@ def test_patience_stops_and_keeps_the_best_epoch(training_set: TrainingSet) -> N
     assert len(scores) < 40
     assert fitted.kept.epoch == int(np.argmax(scores)) == len(scores) - 4
     held = training_set.rows[training_set.folds == 0]
-    np.testing.assert_array_equal(predict(fitted.model, training_set.images, held), fitted.probabilities)
+    np.testing.assert_array_equal(
+        predict(fitted.model, training_set.target, training_set.images, held), fitted.probabilities
+    )
 
 
 def test_no_patience_keeps_the_last_epoch(training_set: TrainingSet) -> None:
@@ -151,10 +157,10 @@ def test_an_epoch_holds_every_sample_once_in_a_new_order(training_set: TrainingS
     for epoch in (0, 1, 0):
         batches.begin(epoch)
         order = [batches[index] for index in range(len(batches))]
-        seen.append(np.concatenate([images for images, _ in order]))
+        seen.append(np.concatenate([images for images, _, _ in order]))
         expected = sorted(training_set.images[training_set.rows[samples]].reshape(150, -1).tolist())
         assert sorted(seen[-1].reshape(150, -1).tolist()) == expected
-        truth = np.concatenate([targets for _, targets in order]).argmax(axis=1)
+        truth = np.concatenate([targets for _, targets, _ in order]).argmax(axis=1)
         above = seen[-1][:, :4].mean(axis=(1, 2, 3)) > seen[-1][:, 4:].mean(axis=(1, 2, 3))
         assert np.mean((truth == 0) == above) == 1.0
     assert (seen[0] == seen[2]).all()
@@ -176,3 +182,80 @@ def test_views_on_disk_and_views_rendered_anew_are_the_same(training_set: Traini
         np.testing.assert_array_equal(stored.augmented(samples, epoch), anew.augmented(samples, epoch))
     np.testing.assert_array_equal(stored.augmented(samples, 2), stored.augmented(samples, 0))
     assert (anew.augmented(samples, 2) != anew.augmented(samples, 0)).any()
+
+
+def target_set(training_set: TrainingSet, task: str) -> TrainingSet:
+    """The same images with what another task would want of them; the value is the brightness above."""
+    bright = training_set.images[training_set.rows][:, :4].mean(axis=(1, 2, 3))
+    if task == "regression":
+        return dataclasses.replace(
+            training_set,
+            contract={**training_set.contract, "metric": "rmse"},
+            target=Target(task, ("brightness",), float(bright.min()), float(bright.max()), False),
+            truth=bright.astype(np.float64),
+        )
+    if task == "multilabel":
+        truth = np.column_stack([training_set.truth == 0, training_set.truth == 1, bright > 80]).astype(np.uint8)
+        target = Target(task, ("above", "below", "bright"), 0, 1, False)
+        contract = {**training_set.contract, "metric": "roc_auc_macro"}
+        return dataclasses.replace(training_set, contract=contract, target=target, truth=truth)
+    ranks = np.searchsorted(np.quantile(bright, [0.25, 0.5, 0.75]), bright)
+    target = Target(task, ("0", "1", "2", "3"), 0, 1, False)
+    contract = {**training_set.contract, "metric": "quadratic_kappa"}
+    return dataclasses.replace(training_set, contract=contract, target=target, truth=ranks.astype(np.int64))
+
+
+@pytest.mark.parametrize(
+    ("task", "wanted"), [("regression", 6.0), ("multilabel", 0.9), ("ordinal", 0.7), ("multiclass", 0.7)]
+)
+def test_every_task_learns(training_set: TrainingSet, task: str, wanted: float) -> None:
+    other = target_set(training_set, task)
+    fitted = fit(recipe(train__epochs=30), other)
+    assert fitted.kept.score < wanted if task == "regression" else fitted.kept.score > wanted
+    assert fitted.probabilities.shape == (50, len(other.target.classes))
+
+
+def test_stopping_follows_a_metric_that_falls(training_set: TrainingSet) -> None:
+    """Of a lower-is-better metric, the epoch that is kept is the lowest."""
+    fitted = fit(
+        recipe(train__epochs=8, train__patience_epochs=8, train__learning_rate=0.001),
+        target_set(training_set, "regression"),
+    )
+    assert fitted.kept.score == min(epoch.score for epoch in fitted.history) < fitted.history[0].score
+
+
+def test_a_sample_of_no_weight_teaches_nothing(training_set: TrainingSet) -> None:
+    """Wrong labels of weight 0 leave the right ones to be learned; of weight 1 they do not."""
+    poisoned = np.arange(200) % 4 != 0
+    poisoned &= np.random.default_rng(2).random(200) < 0.6
+    truth = np.where(poisoned, 1 - training_set.truth, training_set.truth)
+    weights = np.where(poisoned, 0, 1).astype(np.float32)
+    without, with_them = (
+        fit(recipe(), dataclasses.replace(training_set, truth=truth, weights=chosen)).kept.score
+        for chosen in (weights, None)
+    )
+    assert without > 0.9 > with_them
+
+
+OBJECTIVES = {
+    "multiclass": ["accuracy", "f1_macro", "f1_micro", "f1_weighted", "log_loss", "roc_auc", "roc_auc_macro",
+                   "roc_auc_weighted", "quadratic_kappa", "map@2", "top1_error"],
+    "ordinal": ["quadratic_kappa", "accuracy", "log_loss"],
+    "multilabel": ["accuracy", "f1_macro", "f1_samples", "f2_micro", "f0.5_samples", "log_loss", "roc_auc_macro",
+                   "roc_auc_weighted", "map@2"],
+    "regression": ["rmse"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "name"), [(task, name) for task, names in OBJECTIVES.items() for name in names])
+def test_every_metric_stops_and_chooses(training_set: TrainingSet, task: str, name: str) -> None:
+    """The epoch that is kept is the first of the best by that metric, whichever way it runs."""
+    other = target_set(training_set, task) if task != "multiclass" else training_set
+    other = dataclasses.replace(other, contract={"metric": name})
+    softmax = Recipe(
+        model=SoftmaxParams(family="softmax"), train=recipe(train__epochs=4, train__patience_epochs=2).train
+    )
+    fitted = fit(softmax, other)
+    scores = [epoch.score for epoch in fitted.history]
+    best = max(scores) if find_metric(name).greater else min(scores)
+    assert fitted.kept.epoch == scores.index(best)

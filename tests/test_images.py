@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from competition import images
-from competition.artifacts import open_array
+from competition.arrays import open_array
 from competition.errors import UnreadableError
 from competition.images import ImageSpec, decode, resize, write_images
 from competition.raw.sources import open_source

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from competition.artifacts import open_array
+from competition.arrays import open_array
 from competition.raw.tables import parse_table
 from tests.conftest import ROOT, Project, digests
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from competition import parallel
-from competition.artifacts import create_array, open_array, write_rows
+from competition.arrays import create_array, open_array, write_rows
 from competition.errors import CompetitionError
 from competition.policies import Policy, view_seed, write_views
 

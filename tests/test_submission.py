@@ -1,6 +1,7 @@
 """Blending, the gate, and scoring a submission as its grader would."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,15 +10,29 @@ from typer.testing import CliRunner
 
 from competition.artifacts import write_csv
 from competition.cli import app
+from competition.decisions import Decision
 from competition.errors import CompetitionError, MistakesError
-from competition.submission import blend, check_probabilities, decide, gate
+from competition.raw.forms import Form
+from competition.submission import blend, check_probabilities, fill, gate
+from competition.tasks import Target
 
-CONTRACT = {"classes": ["1e5", "NA", "None"], "submission": {"columns": ["Image", "Class"], "id_column": "Image"}}
+CLASSES = ("1e5", "NA", "None")
+TARGET = Target("multiclass", CLASSES, 0, 1, False)
+TAGS = Target("multilabel", CLASSES, 0, 1, True)
+VALUE = Target("regression", ("Pawpularity",), 1, 100, False)
+PLAIN = Decision("none")
 IDS = ["007", "1e5", "None", "a,b.jpg"]
 
 
+def form(kind: str = "class", columns: tuple[str, ...] = ("Image", "Class"), **changed: Any) -> Form:
+    values = tuple(column for column in columns if column not in ("Image", ""))
+    given = {"kind": kind, "columns": columns, "id_column": "Image", "counter": None, "counter_column": "",
+             "value_columns": values, "classes": (), "separator": " ", "ranks": 0}  # fmt: skip
+    return Form(**{**given, **changed})
+
+
 def table(rows: list[list[float]], ids: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(np.float32(rows), index=ids, columns=CONTRACT["classes"])
+    return pd.DataFrame(np.float32(rows), index=ids, columns=CLASSES)
 
 
 def test_blend_aligns_by_id_not_by_row() -> None:
@@ -45,14 +60,14 @@ def written(folder: Path, lines: list[str]) -> Path:
 def test_a_right_submission_passes_and_keeps_every_letter(tmp_path: Path) -> None:
     probabilities = table([[0.1, 0.8, 0.1], [0.9, 0.1, 0.0], [0.1, 0.2, 0.7], [0.1, 0.8, 0.1]], IDS)
     path = tmp_path / "submission.csv"
-    write_csv(path, decide(probabilities, ["Image", "Class"], "Image"))
+    write_csv(path, fill(probabilities, form(), TARGET, PLAIN))
     assert path.read_text() == 'Image,Class\n007,NA\n1e5,1e5\nNone,None\n"a,b.jpg",NA\n'
-    gate(path, IDS, CONTRACT)
+    gate(path, IDS, form(), TARGET)
 
 
 def test_columns_may_stand_the_other_way_round(tmp_path: Path) -> None:
     path = tmp_path / "submission.csv"
-    write_csv(path, decide(table([[1, 0, 0]], ["x"]), ["Class", "Image"], "Image"))
+    write_csv(path, fill(table([[1, 0, 0]], ["x"]), form(columns=("Class", "Image")), TARGET, PLAIN))
     assert path.read_text() == "Class,Image\n1e5,x\n"
 
 
@@ -75,13 +90,105 @@ RIGHT = ["007,NA", "1e5,1e5", "None,None", '"a,b.jpg",NA']
 )
 def test_the_gate_refuses(tmp_path: Path, lines: list[str], told: str) -> None:
     with pytest.raises(MistakesError, match=told.replace("(", r"\(")):
-        gate(written(tmp_path, lines), IDS, CONTRACT)
+        gate(written(tmp_path, lines), IDS, form(), TARGET)
 
 
-@pytest.mark.parametrize("wrong", [[0.5, 0.4, 0.0], [float("nan"), 0.5, 0.5]])
+@pytest.mark.parametrize("wrong", [[0.5, 0.4, 0.0], [float("nan"), 0.5, 0.5], [1.5, -0.5, 0.0]])
 def test_probabilities_must_sum_to_one(wrong: list[float]) -> None:
-    with pytest.raises(CompetitionError, match="do not sum to 1, first those of 'b'"):
-        check_probabilities(table([[1, 0, 0], wrong], ["a", "b"]))
+    with pytest.raises(CompetitionError, match="are not from 0 to 1, with the sum 1, first those of 'b'"):
+        check_probabilities(table([[1, 0, 0], wrong], ["a", "b"]), TARGET)
+
+
+def test_independent_probabilities_need_no_sum_but_a_range() -> None:
+    check_probabilities(table([[1, 1, 0.2]], ["a"]), TAGS)
+    with pytest.raises(CompetitionError, match="are not from 0 to 1, first those of 'a'"):
+        check_probabilities(table([[1, 1.1, 0.2]], ["a"]), TAGS)
+
+
+ROWS = [[0.1, 0.8, 0.1], [0.6, 0.1, 0.3]]
+PER_CLASS = ("Image", "na", "none", "1e5")
+FORMS = {
+    "class": (form(), TARGET, "Image,Class\na,NA\nb,1e5\n"),
+    "index": (form("index"), TARGET, "Image,Class\na,1\nb,0\n"),
+    "probability": (form("probability", classes=("NA",)), TARGET, "Image,Class\na,0.8\nb,0.1\n"),
+    "columns": (
+        form("columns", PER_CLASS, classes=("NA", "None", "1e5")),
+        TARGET,
+        "Image,na,none,1e5\na,0.8,0.1,0.1\nb,0.1,0.3,0.6\n",
+    ),
+    "flags": (form("flags", PER_CLASS, classes=("NA", "None", "1e5")), TARGET, "Image,na,none,1e5\na,1,0,0\nb,0,0,1\n"),
+    "tags": (form("tags", separator="|"), TAGS, "Image,Class\na,NA\nb,1e5|None\n"),
+    "ranking": (form("ranking", ranks=2), TARGET, "Image,Class\na,NA 1e5\nb,1e5 None\n"),
+    "counted": (
+        form(columns=("", "Image", "Class"), counter=1, counter_column=""),
+        TARGET,
+        ",Image,Class\n1,a,NA\n2,b,1e5\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms(tmp_path: Path, name: str) -> None:
+    """Every form of a submission, and that its own gate lets it pass."""
+    shape, target, expected = FORMS[name]
+    decision = Decision("thresholds", (0.5, 0.5, 0.2)) if name == "tags" else PLAIN
+    path = tmp_path / "submission.csv"
+    rounded = fill(table(ROWS, ["a", "b"]).round(6), shape, target, decision)
+    if name in ("probability", "columns"):
+        for column in shape.value_columns:
+            rounded[column] = [f"{float(cell):.6g}" for cell in rounded[column]]
+    write_csv(path, rounded)
+    assert path.read_text() == expected
+    gate(path, ["a", "b"], shape, target)
+
+
+def test_a_value_is_written_and_stays_in_its_range(tmp_path: Path) -> None:
+    raw = pd.DataFrame(np.float32([[47.25], [100.00001], [0.9999]]), index=["a", "b", "c"], columns=["Pawpularity"])
+    path = tmp_path / "submission.csv"
+    write_csv(path, fill(raw, form("value"), VALUE, PLAIN))
+    assert path.read_text() == "Image,Class\na,47.25\nb,100\nc,1\n"
+    gate(path, ["a", "b", "c"], form("value"), VALUE)
+
+
+def test_rows_of_many_classes_still_sum_to_one_after_text(tmp_path: Path) -> None:
+    """A thousand classes, most of them far below any fixed number of decimals."""
+    rng = np.random.default_rng(1)
+    raw = rng.dirichlet(np.full(1000, 0.01), 50).astype(np.float32)
+    classes = tuple(f"c{number}" for number in range(1000))
+    target = Target("multiclass", classes, 0, 1, False)
+    shape = form("columns", ("Image", *classes), classes=classes)
+    path = tmp_path / "submission.csv"
+    ids = [str(number) for number in range(50)]
+    write_csv(path, fill(pd.DataFrame(raw, index=ids, columns=classes), shape, target, PLAIN))
+    numbers = pd.read_csv(path).drop(columns="Image").to_numpy()
+    assert np.abs(numbers.sum(axis=1) - 1).max() < 1e-5
+    assert numbers.min() >= 0 and numbers.max() <= 1
+    gate(path, ids, shape, target)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "told"),
+    [
+        ("index", "a,3", "no class of the competition, first '3'"),
+        ("probability", "a,1.2", "1 answers are not from 0 to 1"),
+        ("probability", "a,nan", "1 answers are no numbers, first 'nan'"),
+        ("tags", "a,", "no class of the competition, first ''"),
+        ("tags", "a,NA NA", "no class of the competition, first 'NA NA'"),
+        ("ranking", "a,NA", "no class of the competition, first 'NA'"),
+        ("ranking", "a,NA Food", "first 'NA Food'"),
+    ],
+)
+def test_the_gate_refuses_answers(tmp_path: Path, kind: str, line: str, told: str) -> None:
+    target = TAGS if kind == "tags" else TARGET
+    shape = form(kind, ranks=2, classes=("NA",) if kind == "probability" else ())
+    with pytest.raises(MistakesError, match=told):
+        gate(written(tmp_path, ["Image,Class", line]), ["a"], shape, target)
+
+
+def test_the_gate_refuses_rows_that_do_not_sum_to_one(tmp_path: Path) -> None:
+    shape = form("columns", PER_CLASS, classes=("NA", "None", "1e5"))
+    with pytest.raises(MistakesError, match="the probabilities of 1 rows do not sum to 1"):
+        gate(written(tmp_path, ["Image,na,none,1e5", "a,0.5,0.2,0.2"]), ["a"], shape, TARGET)
 
 
 def score(folder: Path, submission: str, answers: str) -> tuple[int, str]:
@@ -104,10 +211,30 @@ def test_score_aligns_by_id(tmp_path: Path) -> None:
         ("Image,Class\na,x\nb,x\nc,x\n", "has 1 ids that"),
         ("Image,Class\na,x\na,x\nb,x\n", "repeats 1 ids, first 'a'"),
         ("id,Class\na,x\nb,x\n", "has 'Image'"),
-        ("Image\na\nb\n", "expected two"),
+        ("Image\na\nb\n", "expected the id and the answer"),
     ],
 )
 def test_score_refuses_other_ids(tmp_path: Path, submission: str, told: str) -> None:
     code, said = score(tmp_path, submission, "Image,Class\na,x\nb,NA\n")
     assert code == 1
+    assert told in said
+
+
+SCORED = {
+    "tags": ("id,tags\n1,a b\n2,b\n3,a\n", "id,tags\n1,a b\n2,a b\n3,a\n", "f1_samples 0.8889"),
+    "ranking": ("id,c\n1,x y\n2,y x\n3,z y\n", "id,c\n1,x\n2,x\n3,y\n", "map@2 0.6667"),
+    "probability": ("id,p\n1,0.9\n2,0.2\n3,0.4\n", "id,p\n1,1\n2,0\n3,1\n", "roc_auc 1.0000"),
+    "columns": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,b,a\n1,0,1\n2,1,0\n", "log_loss 0.1643"),
+    "columns of a class": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,c\n1,a\n2,b\n", "log_loss 0.1643"),
+    "flags": ("id,a,b\n1,1,1\n2,0,1\n", "id,a,b\n1,1,1\n2,1,1\n", "f1_samples 0.8333"),
+    "value": ("id,v\n1,3.5\n2,4\n3,8\n", "id,v\n1,3\n2,4\n3,9\n", "rmse 0.6455"),
+    "kappa": ("id,v\n1,0\n2,4\n3,2\n", "id,v\n1,0\n2,4\n3,3\n", "quadratic_kappa 0.8966"),
+}
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_score_tells_the_form_from_the_files(tmp_path: Path, name: str) -> None:
+    submission, answers, told = SCORED[name]
+    code, said = score(tmp_path, submission, answers)
+    assert code == 0, said
     assert told in said

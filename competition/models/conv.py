@@ -8,9 +8,10 @@ from keras import layers
 
 from competition.errors import CompetitionError
 from competition.params import ConvParams
+from competition.tasks import Target
 
 
-def build(params: ConvParams, shape: tuple[int, int, int], classes: int) -> keras.Model:
+def build(params: ConvParams, shape: tuple[int, int, int], target: Target) -> keras.Model:
     """Build a plain convolutional network.
 
     Source: the block of equal 3 x 3 convolutions ended by pooling, and filters doubled from block to block, are those
@@ -53,7 +54,9 @@ def build(params: ConvParams, shape: tuple[int, int, int], classes: int) -> kera
         x = _activate(dense(x), params, name)
         if params.dense_dropout:
             x = layers.Dropout(params.dense_dropout, name=f"{name}_dropout")(x)
-    return keras.Model(inputs, layers.Dense(classes, "softmax", dtype="float32", name="classes")(x), name="conv")
+    return keras.Model(
+        inputs, layers.Dense(target.outputs, target.activation, dtype="float32", name="classes")(x), name="conv"
+    )
 
 
 def _activate(x: Any, params: ConvParams, name: str) -> Any:

@@ -1,18 +1,38 @@
 """Read a competition's files: which images are samples of which split, their labels, and what is wrong with them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import pandas as pd
 
 from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.params import DataParams
-from competition.raw.matching import ImageIndex, Match, is_in, says
-from competition.raw.sources import ARCHIVES, IMAGES, Source, list_images, normal
-from competition.raw.tables import read_table, role, table_names
+from competition.raw import folders
+from competition.raw.forms import Form, Shown, find_form, guess_metric, read_metric, show
+from competition.raw.found import Findings, Found, Surety
+from competition.raw.labels import Labels, from_cells, from_columns, is_number, is_whole, join
+from competition.raw.matching import ImageIndex, Match, is_in
+from competition.raw.roles import (
+    FOLD_NAMES,
+    GROUP_NAMES,
+    MIN_GROUPS,
+    WEIGHT_NAMES,
+    Link,
+    Tables,
+    find_link,
+    label_columns,
+    named_column,
+    role,
+)
+from competition.raw.sources import ARCHIVES, IMAGES, Source, list_images
+from competition.scores import find_metric
+from competition.tasks import JOINED
 
-LABEL_NAMES = ("label", "class", "target", "category")
 MISSING = "the competition lists it, and there is no image for it"
+DESCRIPTIONS = (".md", ".txt", ".html", ".htm")
+DESCRIPTION_BYTES = 1_000_000
+SHOWN_COLUMNS = 8  # of those left aside, told by name
 
 
 @dataclass(frozen=True)
@@ -20,24 +40,28 @@ class Competition:
     """A competition as its files tell it.
 
     Attributes:
-        train: columns sample_id, label, group, file; the samples with nothing wrong, in the order of the table, or
-            sorted by file where folders are the classes.
+        train: columns sample_id, label (see `labels`), group, fold, weight ("" where there is none), file; the samples
+            with nothing wrong, in the order of the table, or sorted by file where no table holds the labels.
         test: columns sample_id, file, problem; every sample the submission must hold, in its order. A sample that has
             no image has an empty ``file`` and a ``problem``.
-        columns: the submission's columns.
-        id_column: the one of ``columns`` that names the sample.
-        chosen: what was found where ``params.yaml`` says auto.
+        task: multiclass, multilabel, ordinal or regression.
+        classes: in order; of a regression the name of the value alone.
+        metric: what the competition scores.
+        form: of the submission.
+        chosen: what was found, by key of the data section.
         problems: what is wrong, a line each.
-        grouped: whether ``group`` holds anything.
+        notes: what is good to know, a line each.
     """
 
     train: pd.DataFrame
     test: pd.DataFrame
-    columns: tuple[str, str]
-    id_column: str
-    chosen: dict[str, str]
+    task: str
+    classes: tuple[str, ...]
+    metric: str
+    form: Form
+    chosen: dict[str, Found]
     problems: list[str]
-    grouped: bool
+    notes: list[str]
 
 
 @dataclass
@@ -47,12 +71,29 @@ class _Reader:
     source: Source
     params: DataParams
     index: ImageIndex
-    chosen: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    tables: Tables
+    findings: Findings
 
 
-def read_competition(source: Source, params: DataParams) -> Competition:
-    """Match a competition's tables and folders to its images.
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a split's table: their ids, and the image of each as the table or, if linked, another names it."""
+
+    name: str
+    table: pd.DataFrame
+    id_column: str
+    file_column: str
+    files: pd.Series
+    linked: bool = False
+
+
+def read_competition(source: Source, params: DataParams, guess: bool = False) -> Competition:
+    """Match a competition's tables and folders to its images, and tell task, metric and submission form.
+
+    Args:
+        source: the competition's files.
+        params: the data section.
+        guess: whether to tell the metric too, whatever ``params.metric`` is.
 
     Raises:
         CompetitionError: there is nothing to choose from, or more than one choice.
@@ -60,21 +101,28 @@ def read_competition(source: Source, params: DataParams) -> Competition:
     images = list_images(source)
     if not images:
         raise CompetitionError(_no_images(source))
-    reader = _Reader(source, params, ImageIndex(images))
-    tables = _choose_tables(reader)
-    train, label_name, id_name = _read_train(reader, tables["train_table"])
-    test, columns, id_column = _read_test(reader, tables, label_name, id_name)
-    _check_apart(reader, train, test)
+    index = ImageIndex(images)
+    reader = _Reader(source, params, index, Tables(source, index), Findings())
+    reader.findings.notes += [f"left out: {line}" for line in source.left_out]
+    sample = _sample_rows(reader)
+    shown = show(sample.table, sample.id_column) if sample else None
+    listed = _test_rows(reader, sample)
+    train, labels, label_names = _read_train(reader, shown, listed, sample)
+    test, shown = _read_test(reader, sample, shown, listed, label_names)
+    metric, form = _tell_form(reader, shown, labels, guess)
+    _check_apart(source, train, test)
     _find_unlisted(reader, train, test)
-    train = _without_problems(reader, train)
+    train = _without_problems(reader, train, labels)
     return Competition(
         train=train,
         test=test,
-        columns=columns,
-        id_column=id_column,
-        chosen=reader.chosen,
-        problems=reader.problems,
-        grouped=bool((train["group"] != "").any()),
+        task=labels.task,
+        classes=labels.classes,
+        metric=metric,
+        form=form,
+        chosen=reader.findings.chosen,
+        problems=reader.findings.problems,
+        notes=reader.findings.notes,
     )
 
 
@@ -88,252 +136,386 @@ def _no_images(source: Source) -> str:
     )
 
 
-def _choose_tables(reader: _Reader) -> dict[str, str | None]:
-    """Choose the train table, the test table and the sample submission."""
-    names = table_names(reader.source)
-    tables: dict[str, str | None] = {}
-    for wanted in ("train", "test", "sample_submission"):
-        key = wanted if wanted == "sample_submission" else f"{wanted}_table"
-        given = getattr(reader.params, key)
-        if given != "auto":
-            tables[key] = None if given == "none" else given
-            continue
-        fitting = [name for name in names if role(name) == wanted]
-        if wanted == "train":
-            called_train = [name for name in fitting if "train" in PurePosixPath(name).stem.lower()]
-            fitting = called_train or [name for name in fitting if _holds_labels(reader, name)]
-        if len(fitting) > 1:
-            raise CompetitionError(
-                f"{reader.source.path}: {', '.join(fitting)} could each be the {wanted.replace('_', ' ')} table; "
-                f"set data.{key} in params.yaml to one of them, or to none"
-            )
-        tables[key] = fitting[0] if fitting else None
-        reader.chosen[key] = tables[key] or "none"
-    return tables
+# Tables -----------------------------------------------------------------------------------------------------------
 
 
-def _holds_labels(reader: _Reader, name: str) -> bool:
-    table = read_table(reader.source, name)
-    return len(table.columns) > 1 and reader.index.id_column(table) is not None
-
-
-def _id_column(reader: _Reader, table: pd.DataFrame, name: str) -> str:
-    given = reader.params.id_column
-    if given != "auto" and given in table.columns:
-        return given
-    if given != "auto" and role(name) == "train":
-        raise CompetitionError(f"{name} has the columns {list(table.columns)}; data.id_column is {given!r}")
-    column = reader.index.id_column(table)
-    if column is None:
-        example = f"; its first row is {table.iloc[0].to_dict()}" if len(table) else ", because it has no rows"
+def _choose_table(reader: _Reader, key: str, wanted: str) -> str | None:
+    """Choose the test table or the sample submission by their names."""
+    given: str = getattr(reader.params, key)
+    if given != "auto":
+        reader.findings.choose(key, given, "given", "")
+        return None if given == "none" else given
+    called = [name for name in reader.tables.names if role(name) == wanted]
+    fitting = reader.tables.good(called)
+    if not fitting and called:
+        raise reader.tables.damaged[called[0]]
+    if wanted == "test":  # many downloads have several: those that name no image are about something else
+        fitting = [name for name in fitting if reader.index.file_column(reader.tables.get(name)) is not None]
+    if len(fitting) > 1:
         raise CompetitionError(
-            f"no column of {name} names an image{example}, and an image is called {reader.index.images[0]!r}; "
-            "check that the images are complete, or set data.id_column"
+            f"{reader.source.path}: {', '.join(fitting)} could each be the {wanted.replace('_', ' ')} table; "
+            f"set data.{key} in params.yaml to one of them, or to none"
         )
-    return column
+    chosen = fitting[0] if fitting else None
+    why = "by its name" if chosen else "there is none"
+    reader.findings.choose(key, chosen or "none", "likely" if chosen else "sure", why)
+    return chosen
 
 
-def _folder(reader: _Reader, split: str) -> str | None:
-    given: str = getattr(reader.params, f"{split}_folder")
-    if given == "auto":
-        return None
-    given = normal(given)
-    if given not in reader.source.folders:
-        raise CompetitionError(
-            f"{reader.source.path} holds no folder {given!r}; data.{split}_folder can be one of "
-            f"{', '.join(map(repr, reader.source.folders))}"
-        )
-    return given
+def _sample_rows(reader: _Reader) -> _Rows | None:
+    name = _choose_table(reader, "sample_submission", "sample_submission")
+    return _locate(reader, name, "test") if name else None
+
+
+def _test_rows(reader: _Reader, sample: _Rows | None) -> _Rows | None:
+    name = _choose_table(reader, "test_table", "test")
+    return _locate(reader, name, "test", like=sample.id_column if sample else "") if name else None
+
+
+def _locate(reader: _Reader, name: str, split: str, like: str = "") -> _Rows:
+    """Find the id column of a table and the image that each row means."""
+    table = reader.tables.get(name)
+    params = reader.params
+    given = params.id_column if params.id_column in table.columns else ""
+    if split == "train":
+        for key in ("id_column", "file_column"):
+            column = getattr(params, key)
+            if column != "auto" and column not in table.columns:
+                raise CompetitionError(f"{name} has the columns {list(table.columns)}; data.{key} is {column!r}")
+    if params.file_column in table.columns:
+        return _rows(name, table, given or _id_beside(table, params.file_column, like), params.file_column)
+    others = [other for other in reader.tables.names if other != name and role(other) in (split, "")]
+    column = given or reader.index.file_column(table, like)
+    if split == "test":
+        ids = [column for column in (given, *table.columns) if column]
+        link = next(((c, found) for c in ids if (found := find_link(reader.tables, reader.index, table[c], others))),
+                    None)  # fmt: skip
+        if link:
+            return _linked(reader, name, table, *link)
+    if column is not None and reader.index.share(table[column]) > 0:
+        file_column = reader.index.file_column(table, column) if given else column
+        return _rows(name, table, given or _id_beside(table, column, like), file_column or column)
+    for candidate in [given] if given else table.columns:
+        if found := find_link(reader.tables, reader.index, table[candidate], others):
+            return _linked(reader, name, table, candidate, found)
+    example = f"; its first row is {table.iloc[0].to_dict()}" if len(table) else ", because it has no rows"
+    raise CompetitionError(
+        f"no column of {name} names an image{example}, and an image is called {reader.index.images[0]!r}; "
+        "check that the images are complete, or set data.id_column"
+    )
+
+
+def _id_beside(table: pd.DataFrame, file_column: str, like: str) -> str:
+    """Name the column of the ids: one called as the submission calls it, if it tells as many rows apart as the file."""
+    named = [column for column in table.columns if like and column.lower() == like.lower()]
+    if named and table[named[0]].nunique() >= table[file_column].nunique():
+        return named[0]
+    return file_column
+
+
+def _rows(name: str, table: pd.DataFrame, id_column: str, file_column: str) -> _Rows:
+    return _Rows(name, table, id_column, file_column, table[file_column])
+
+
+def _linked(reader: _Reader, name: str, table: pd.DataFrame, id_column: str, link: Link) -> _Rows:
+    other = reader.tables.get(link.table)
+    file_of = dict(zip(other[link.id_column], other[link.file_column], strict=True))
+    note = f"the images of {name} are named by {link.file_column!r} of {link.table}"
+    if note not in reader.findings.notes:
+        reader.findings.notes.append(note)
+    return _Rows(name, table, id_column, id_column, table[id_column].map(lambda each: file_of.get(each, each)), True)
 
 
 # Train ------------------------------------------------------------------------------------------------------------
 
 
-def _read_train(reader: _Reader, table_name: str | None) -> tuple[pd.DataFrame, str, str]:
-    """Return the training samples, also the wrong ones, and the names of the label and id columns."""
-    if table_name is None:
-        return _read_class_folders(reader), "label", "id"
-    table = read_table(reader.source, table_name)
-    id_name = _id_column(reader, table, table_name)
-    group_name = _group_column(reader, table, table_name)
-    label_name = _label_column(reader, table, table_name, {id_name, group_name})
-    match = reader.index.match(table[id_name], "train", _folder(reader, "train"))
+def _read_train(
+    reader: _Reader, shown: Shown | None, listed: _Rows | None, sample: _Rows | None
+) -> tuple[pd.DataFrame, Labels, list[str]]:
+    """Return the training samples, also the wrong ones, their labels, and the names of the label columns."""
+    params, findings = reader.params, reader.findings
+    test = listed.table if listed else None
+    rows = _choose_train(reader, shown, test, sample)
+    options: dict[str, Any] = {"task": params.task, "merge": params.merge_classes, "findings": findings}
+    if rows is None:
+        known = {cell for column in shown.values for cell in shown.values[column].unique()} if shown else set()
+        known |= set(shown.values.columns) if shown else set()
+        table = folders.read_folders(reader.source, params, reader.index.images, known, findings)
+        labels = from_cells(table["label"], separator="none", fractions=False, tell=lambda row, what: None, **options)
+        table["label"] = labels.texts
+        return table.assign(group="", fold="", weight=""), labels, ["label"]
+    table, name = rows.table, rows.name
+    fold, weight = (_named(reader, table, key, names) for key, names in
+                    (("fold_column", FOLD_NAMES), ("weight_column", WEIGHT_NAMES)))  # fmt: skip
+    taken = {rows.id_column, rows.file_column, fold, weight}
+    given_group = params.group_column if params.group_column not in ("auto", "none") else None
+    names = _label_names(reader, table, name, taken | {given_group}, shown, test)
+    group = _group(reader, table, rows, {*taken, *names})
+    match = reader.index.match(rows.files, "train", folders.given_folder(reader.source, params, "train"))
     if not match.hits:
         raise CompetitionError(
-            f"none of the {len(table)} values of {id_name!r} in {table_name} is the name of an image in "
+            f"none of the {len(table)} values of {rows.file_column!r} in {name} is the name of an image in "
             f"{match.folder or reader.source.path}; check data.root, data.id_column and data.train_folder"
         )
-    reader.chosen |= {"id_column": id_name, "label_column": label_name, "train_folder": match.folder}
-    reader.chosen["group_column"] = group_name or "none"
-    train = pd.DataFrame(
-        {
-            "sample_id": table[id_name],
-            "label": table[label_name],
-            "group": table[group_name] if group_name else "",
-            "file": _files(reader, table[id_name], match, table_name),
-        }
+
+    def tell(row: int, what: str) -> None:
+        findings.problems.append(f"{name}: {table[rows.id_column].iloc[row]!r} {what}")
+
+    fractions = shown is not None and shown.fractions
+    labels = (
+        from_cells(table[names[0]], separator=params.label_separator, fractions=fractions, tell=tell, **options)
+        if len(names) == 1
+        else from_columns(table[names], tell=tell, **options)
     )
-    for row in train[train["label"].str.strip() == ""].itertuples():
-        reader.problems.append(f"{table_name}: {row.sample_id!r} has an empty label")
-    return train, label_name, id_name
+    given = params.train_folder != "auto"
+    findings.choose("train_folder", match.folder or ".", "given" if given else _sure(match), _hits(match))
+    if rows.linked:
+        findings.choose("file_column", "auto", "sure", "another table names the files")
+    for key, column in (("id_column", rows.id_column), ("file_column", rows.file_column)):
+        if key == "file_column" and rows.linked:
+            continue
+        why = f"as {table[column].iloc[0]!r}"
+        findings.choose(key, column, "given" if getattr(params, key) != "auto" else _sure(match), why)
+    _tell_aside(reader, table, {*taken, *names, group}, test)
+    train = pd.DataFrame({"sample_id": table[rows.id_column], "label": labels.texts})
+    for key, found in (("group", group), ("fold", fold), ("weight", weight)):
+        train[key] = table[found] if found else ""
+    train["file"] = _files(reader, table[rows.id_column], rows.files, match, name)
+    _check_numbers(reader, train, fold, weight, name)
+    return train, labels, names
 
 
-def _group_column(reader: _Reader, table: pd.DataFrame, table_name: str) -> str | None:
-    given = reader.params.group_column
-    if given == "none":
+def _choose_train(
+    reader: _Reader, shown: Shown | None, test: pd.DataFrame | None, sample: _Rows | None
+) -> _Rows | None:
+    """Choose the table of training labels, or the tables that are one in pieces; None where there is none."""
+    given = reader.params.train_table
+    like = sample.id_column if sample else ""
+    if given == "none" or (given == "auto" and reader.params.label_column in folders.PLACES):
+        reader.findings.choose("train_table", "none", "given", "")
         return None
-    if given == "auto":
-        return next((column for column in table.columns if column.lower() == "group"), None)
-    if given not in table.columns:
-        raise CompetitionError(f"{table_name} has the columns {list(table.columns)}; data.group_column is {given!r}")
-    return given
+    if given != "auto":
+        names = [given] if isinstance(given, str) else list(given)
+        reader.findings.choose("train_table", given if isinstance(given, str) else names, "given", "")
+        return _joined(reader, names, like)
+    called = [name for name in reader.tables.names if role(name) in ("train", "")]
+    rated = {}
+    for name in reader.tables.good(called):
+        table = reader.tables.get(name)
+        file_column = reader.index.file_column(table, like)
+        if file_column is None or len(table.columns) < 2:
+            continue
+        columns, evidence, _ = label_columns(table, {file_column}, shown, test)
+        if not columns and reader.params.label_column == "auto" and role(name) != "train":
+            continue
+        hits = reader.index.share(table[file_column])
+        # That it is called train, and beyond its place in a folder of that name, decides between equals.
+        rated[name] = (evidence >= 1, hits >= 0.5, role(name) == "train", evidence, round(hits, 2), len(table))
+    if not rated:
+        damaged = [name for name in called if name in reader.tables.damaged]
+        if damaged:
+            raise reader.tables.damaged[damaged[0]]
+        return None
+    best = max(rated, key=lambda name: rated[name])
+    columns = list(reader.tables.get(best).columns)
+    alike = [name for name in rated if list(reader.tables.get(name).columns) == columns]
+    pieces = _pieces(reader, best, alike)
+    rivals = [name for name in rated if name not in pieces and rated[name][:4] == rated[best][:4]]
+    if rivals:
+        raise CompetitionError(
+            f"{reader.source.path}: {', '.join(sorted([best, *rivals]))} could each be the train table; "
+            "set data.train_table in params.yaml to one of them, or to none"
+        )
+    why = "its rows name images" if len(pieces) == 1 else f"{len(pieces)} tables of the same columns"
+    surety: Surety = "sure" if len(rated) == 1 else "likely"
+    reader.findings.choose("train_table", pieces[0] if len(pieces) == 1 else pieces, surety, why)
+    return _joined(reader, pieces, like)
 
 
-def _label_column(reader: _Reader, table: pd.DataFrame, table_name: str, taken: set[str | None]) -> str:
+def _pieces(reader: _Reader, best: str, alike: list[str]) -> list[str]:
+    """Return those of the tables with the same columns that go on where the others end."""
+    pieces: list[str] = [best]
+    column = reader.index.file_column(reader.tables.get(best))
+    seen = set(reader.tables.get(best)[column])
+    for name in alike:
+        files = set(reader.tables.get(name)[column])
+        if name != best and not seen & files:
+            pieces.append(name)
+            seen |= files
+    return sorted(pieces, key=lambda name: (name != best, name))
+
+
+def _joined(reader: _Reader, names: list[str], like: str) -> _Rows:
+    pieces = [_locate(reader, name, "train", like) for name in names]
+    if len(pieces) == 1:
+        return pieces[0]
+    table = pd.concat([piece.table for piece in pieces], ignore_index=True)
+    files = pd.concat([piece.files for piece in pieces], ignore_index=True)
+    first = pieces[0]
+    return _Rows(" and ".join(names), table, first.id_column, first.file_column, files, first.linked)
+
+
+def _label_names(
+    reader: _Reader, table: pd.DataFrame, name: str, taken: set[str | None], shown: Shown | None,
+    test: pd.DataFrame | None,
+) -> list[str]:  # fmt: skip
     given = reader.params.label_column
     if given != "auto":
-        if given not in table.columns:
-            raise CompetitionError(
-                f"{table_name} has the columns {list(table.columns)}; data.label_column is {given!r}"
-            )
-        return given
-    others = [column for column in table.columns if column not in taken]
-    named = [column for column in others if column.lower() in LABEL_NAMES]
-    for columns in (others, named):
-        if len(columns) == 1:
-            return columns[0]
-    raise CompetitionError(
-        f"{table_name} has the columns {list(table.columns)}; set data.label_column in params.yaml to the one that "
-        "holds the class"
-    )
+        names = [given] if isinstance(given, str) else list(given)
+        if missing := [each for each in names if each not in table.columns]:
+            raise CompetitionError(f"{name} has the columns {list(table.columns)}; data.label_column is {missing[0]!r}")
+        reader.findings.choose("label_column", given if isinstance(given, str) else names, "given", "")
+        return names
+    named = {named_column(table, GROUP_NAMES, set())}
+    names, evidence, why = label_columns(table, taken, shown, test)
+    if evidence <= 0.5:  # with a group column beside it, the label may be the only one left
+        names, evidence, why = max(
+            (names, evidence, why), label_columns(table, taken | named, shown, test), key=lambda found: found[1]
+        )
+    if not names:
+        raise CompetitionError(
+            f"{name} has the columns {list(table.columns)}; set data.label_column in params.yaml to the one that "
+            "holds the class"
+        )
+    surety: Surety = "sure" if evidence >= 2 else "likely" if evidence >= 1 else "guess"
+    reader.findings.choose("label_column", names[0] if len(names) == 1 else names, surety, why)
+    return names
 
 
-def _files(reader: _Reader, ids: pd.Series, match: Match, table_name: str) -> list[str]:
+def _named(reader: _Reader, table: pd.DataFrame, key: str, names: tuple[str, ...]) -> str | None:
+    given: str = getattr(reader.params, key)
+    if given == "auto":
+        column = named_column(table, names, set())
+        reader.findings.choose(key, column or "none", "likely" if column else "sure", "by its name" if column else "")
+        return column
+    reader.findings.choose(key, given, "given", "")
+    if given != "none" and given not in table.columns:
+        raise CompetitionError(f"the table of labels has the columns {list(table.columns)}; data.{key} is {given!r}")
+    return None if given == "none" else given
+
+
+def _group(reader: _Reader, table: pd.DataFrame, rows: _Rows, taken: set[str | None]) -> str | None:
+    if reader.params.group_column != "auto":
+        return _named(reader, table, "group_column", ())
+    column = named_column(table, GROUP_NAMES, {each for each in taken if each})
+    if column is not None:
+        groups = table[column].nunique()
+        called = column == "group"  # so called by the user
+        if called or MIN_GROUPS <= groups < table[rows.id_column].nunique():
+            why = f"{groups:,} of them, by its name"
+            reader.findings.choose("group_column", column, "sure" if called else "likely", why)
+            return column
+    reader.findings.choose("group_column", "none", "likely", "no column is called like one")
+    return None
+
+
+def _tell_aside(reader: _Reader, table: pd.DataFrame, used: set[str | None], test: pd.DataFrame | None) -> None:
+    aside = [column for column in table.columns if column not in used]
+    only = [column for column in aside if test is not None and column not in test.columns]
+    for columns, why in (
+        ([column for column in aside if column not in only], "not used"),
+        (only, "in train only, so they may tell the label: not used"),
+    ):
+        if columns:
+            more = f" and {len(columns) - SHOWN_COLUMNS} more" if len(columns) > SHOWN_COLUMNS else ""
+            reader.findings.notes.append(f"columns {', '.join(columns[:SHOWN_COLUMNS])}{more}: {why}")
+
+
+def _sure(match: Match) -> Surety:
+    return "sure" if match.hits == len(match.files) else "likely"
+
+
+def _hits(match: Match) -> str:
+    return f"holds {match.hits:,} of {len(match.files):,} images"
+
+
+def _files(reader: _Reader, ids: pd.Series, names: pd.Series, match: Match, table_name: str) -> list[str]:
     files = []
-    for sample_id in ids:
-        found = match.files[sample_id]
+    for sample_id, name in zip(ids, names, strict=True):
+        found = match.files[name]
         if not found:
-            reader.problems.append(f"{table_name}: {sample_id!r} has no image in {match.folder or 'the data'}")
+            reader.findings.problems.append(f"{table_name}: {sample_id!r} has no image in {match.folder or 'the data'}")
         elif len(found) > 1:
-            reader.problems.append(f"{table_name}: {sample_id!r} could be {' or '.join(found)}")
+            reader.findings.problems.append(f"{table_name}: {sample_id!r} could be {' or '.join(found)}")
         files.append(found[0] if len(found) == 1 else "")
     return files
 
 
-def _read_class_folders(reader: _Reader) -> pd.DataFrame:
-    test_folder = _test_folder(reader)
-    top = _class_top(reader, test_folder)
-    prefix = f"{top}/" if top else ""
-    files_of: dict[str, list[str]] = {
-        folder.removeprefix(prefix): []
-        for folder in reader.source.folders
-        if is_in(folder, top) and "/" not in folder.removeprefix(prefix) and folder != test_folder
-    }
-    for image in sorted(reader.index.images):
-        label, below, _ = image.removeprefix(prefix).partition("/")
-        if below and label in files_of and is_in(image, top):
-            files_of[label].append(image)
-    rows = []
-    for label, files in files_of.items():
-        if not files:
-            reader.problems.append(f"the class folder {prefix + label!r} holds no image")
-        rows += [(file.removeprefix(prefix), label, "", file) for file in files]
-    if len(files_of) < 2:
-        raise CompetitionError(
-            f"{reader.source.path} has no table of labels, and {top or 'it'} has {len(files_of)} folders of images; "
-            "expected a folder for each class, or a CSV with the names of the images and their classes: "
-            "set data.train_table or data.train_folder in params.yaml"
-        )
-    reader.chosen |= {"train_folder": top, "label_column": "the folder's name", "group_column": "none"}
-    return pd.DataFrame(rows, columns=["sample_id", "label", "group", "file"])
-
-
-def _class_top(reader: _Reader, test_folder: str | None) -> str:
-    """Find the folder whose folders are the classes: one called train, else below what merely wraps everything."""
-    given = _folder(reader, "train")
-    if given is not None:
-        return given
-    folders = [folder for folder in reader.source.folders if folder != test_folder]
-    named = [folder for folder in folders if says("train", folder)]
-    top = min(named, key=lambda folder: (folder.count("/"), folder), default="")
-    while True:
-        depth = top.count("/") + 1 if top else 0
-        below = [folder for folder in folders if is_in(folder, top) and folder.count("/") == depth]
-        if len(below) != 1 or not any(is_in(folder, below[0]) for folder in folders):
-            return top
-        top = below[0]
+def _check_numbers(reader: _Reader, train: pd.DataFrame, fold: str | None, weight: str | None, name: str) -> None:
+    for key, column, fits, wanted in (
+        ("fold", fold, is_whole, "a whole number"),
+        ("weight", weight, lambda cell: is_number(cell) and float(cell) >= 0, "a number from 0"),
+    ):
+        wrong = [cell for cell in train[key].unique() if not fits(cell)] if column else []
+        if wrong:
+            raise CompetitionError(
+                f"{name}: the column {column!r} holds {wrong[0]!r}; expected {wanted}; correct data.{key}_column"
+            )
 
 
 # Test -------------------------------------------------------------------------------------------------------------
 
 
-def _test_folder(reader: _Reader) -> str | None:
-    given = _folder(reader, "test")
-    named = [folder for folder in reader.source.folders if says("test", folder)]
-    return given if given is not None else min(named, key=lambda name: (name.count("/"), name), default=None)
-
-
 def _read_test(
-    reader: _Reader, tables: dict[str, str | None], label_name: str, id_name: str
-) -> tuple[pd.DataFrame, tuple[str, str], str]:
-    """Return the test samples, the submission's columns and which of them names the sample."""
-    table_name = tables["sample_submission"] or tables["test_table"]
-    if table_name is None:
-        return _read_test_folder(reader), (id_name, label_name), id_name
-    table = read_table(reader.source, table_name)
-    id_column = _id_column(reader, table, table_name)
-    columns = (id_column, label_name)
-    if table_name == tables["sample_submission"]:
-        if len(table.columns) != 2:
-            raise CompetitionError(
-                f"{table_name} has the columns {list(table.columns)}; expected two, the id and the class; "
-                "for another table set data.sample_submission, or none to build the submission from the test table"
-            )
-        columns = (table.columns[0], table.columns[1])
-        if tables["test_table"] is not None:
-            table, table_name = _complete(reader, table, id_column, table_name, tables["test_table"])
-    repeated = table[id_column][table[id_column].duplicated()]
-    if len(repeated):
-        raise CompetitionError(f"{table_name}: {len(repeated)} ids stand there twice, first {repeated.iloc[0]!r}")
-    match = reader.index.match(table[id_column], "test", _folder(reader, "test"))
-    reader.chosen["test_folder"] = match.folder
-    test = pd.DataFrame({"sample_id": table[id_column], "file": _files(reader, table[id_column], match, table_name)})
+    reader: _Reader, sample: _Rows | None, shown: Shown | None, listed: _Rows | None, label_names: list[str]
+) -> tuple[pd.DataFrame, Shown]:
+    """Return the test samples, and the sample submission or what stands in for it."""
+    rows = sample or listed
+    if rows is None:
+        id_column = str(reader.findings.chosen["id_column"].value) if "id_column" in reader.findings.chosen else "id"
+        reader.findings.chosen.setdefault("id_column", Found("auto", "sure", "the names of the test images"))
+        return _read_test_folder(reader), _stand_in(id_column, label_names)
+    reader.findings.chosen.setdefault("id_column", Found(rows.id_column, "sure", f"of {rows.name}"))
+    if shown is None:
+        shown = _stand_in(rows.id_column, label_names)
+    elif listed is not None:
+        assert sample is not None
+        rows = _complete(reader, sample, listed)
+    ids = rows.table[rows.id_column]
+    if len(repeated := ids[ids.duplicated()]):
+        raise CompetitionError(f"{rows.name}: {len(repeated)} ids stand there twice, first {repeated.iloc[0]!r}")
+    match = reader.index.match(rows.files, "test", folders.given_folder(reader.source, reader.params, "test"))
+    given = reader.params.test_folder != "auto"
+    reader.findings.choose("test_folder", match.folder or ".", "given" if given else _sure(match), _hits(match))
+    test = pd.DataFrame({"sample_id": ids, "file": _files(reader, ids, rows.files, match, rows.name)})
     test["problem"] = test["file"].map(lambda file: "" if file else MISSING)
-    return test, columns, id_column
+    return test, shown
 
 
-def _complete(
-    reader: _Reader, sample: pd.DataFrame, id_column: str, sample_name: str, test_name: str
-) -> tuple[pd.DataFrame, str]:
+def _stand_in(id_column: str, label_names: list[str]) -> Shown:
+    return Shown((id_column, *label_names), id_column, None, "", pd.DataFrame(columns=label_names, dtype=str))
+
+
+def _complete(reader: _Reader, sample: _Rows, listed: _Rows) -> _Rows:
     """Take the rows of the test table where the sample submission only shows a few of them."""
-    listed = read_table(reader.source, test_name)
-    listed_column = _id_column(reader, listed, test_name)
 
-    def images(ids: pd.Series) -> set[str]:  # the two tables may write their ids differently
-        match = reader.index.match(ids, "test", _folder(reader, "test"))
+    def images(rows: _Rows) -> set[str]:  # the two tables may write their ids differently
+        folder = folders.given_folder(reader.source, reader.params, "test")
+        match = reader.index.match(rows.files, "test", folder)
         return {file for files in match.files.values() for file in files}
 
-    shown, wanted = images(sample[id_column]), images(listed[listed_column])
+    shown, wanted = images(sample), images(listed)
     if wanted <= shown:
-        return sample, sample_name
+        return sample
     if shown < wanted:
-        reader.chosen["rows of the submission"] = test_name
-        return listed.rename(columns={listed_column: id_column}), test_name
+        reader.findings.notes.append(f"the rows of the submission are those of {listed.name}")
+        return listed
     raise CompetitionError(
-        f"{sample_name} lists {len(shown)} images and {test_name} {len(wanted)}, not the same; set data.test_table to "
-        "none if the sample submission is right, or data.sample_submission to none if the test table is"
+        f"{sample.name} lists {len(shown)} images and {listed.name} {len(wanted)}, not the same; set data.test_table "
+        "to none if the sample submission is right, or data.sample_submission to none if the test table is"
     )
 
 
 def _read_test_folder(reader: _Reader) -> pd.DataFrame:
-    folder = _test_folder(reader)
+    folder = folders.test_folder(reader.source, reader.params, reader.index.images)
     files = sorted(image for image in reader.index.images if folder is not None and is_in(image, folder))
     if not files:
         raise CompetitionError(
             f"{reader.source.path} has no test images: neither a sample submission, nor a table with test in its name, "
             "nor a folder called test; set data.test_table or data.test_folder in params.yaml"
         )
-    reader.chosen["test_folder"] = folder or ""
+    given = reader.params.test_folder != "auto"
+    reader.findings.choose("test_folder", folder, "given" if given else "likely", f"holds {len(files):,} images")
     return pd.DataFrame(
         {"sample_id": [file.removeprefix(f"{folder}/") for file in files], "file": files, "problem": ""}
     )
@@ -342,43 +524,89 @@ def _read_test_folder(reader: _Reader) -> pd.DataFrame:
 # Both -------------------------------------------------------------------------------------------------------------
 
 
-def _check_apart(reader: _Reader, train: pd.DataFrame, test: pd.DataFrame) -> None:
+def _tell_form(reader: _Reader, shown: Shown, labels: Labels, guess: bool) -> tuple[str, Form]:
+    """Tell the metric, if it is to be guessed, and the submission's form, which depends on it."""
+    findings, params = reader.findings, reader.params
+    if not guess:
+        metric = find_metric(params.metric)
+        if labels.task not in metric.tasks:
+            raise CompetitionError(
+                f"data.metric is {params.metric}, which scores {', '.join(metric.tasks)}; the task is {labels.task}; "
+                "correct data.metric or data.task"
+            )
+        return params.metric, find_form(shown, labels, params, params.metric, findings)
+    name, words, file = _described_metric(reader, labels)
+    if name:
+        findings.choose("metric", name, "likely", f"{file} says {words!r}")
+        return name, find_form(shown, labels, params, name, findings)
+    form = find_form(shown, labels, params, "", findings)
+    name = guess_metric(form.kind, labels, form.ranks)
+    findings.choose("metric", name, "guess", f"usual where the submission is {form.kind}")
+    return name, form
+
+
+def _described_metric(reader: _Reader, labels: Labels) -> tuple[str, str, str]:
+    names = [name for name in reader.source.files if name.lower().endswith(DESCRIPTIONS)]
+    for name in sorted(names, key=lambda name: (name.count("/"), name))[:20]:
+        text = reader.source.read(name)[:DESCRIPTION_BYTES].decode("utf-8", "replace")
+        ours, words = read_metric(text, labels)
+        if ours:
+            return ours, words, PurePosixPath(name).name
+    return "", "", ""
+
+
+def _check_apart(source: Source, train: pd.DataFrame, test: pd.DataFrame) -> None:
     both = sorted({*train["file"]} & {*test["file"]} - {""})
     if both:
         raise CompetitionError(
-            f"{reader.source.path}: {len(both)} images would be both training and test samples, first {both[0]}; "
+            f"{source.path}: {len(both)} images would be both training and test samples, first {both[0]}; "
             "set data.train_folder and data.test_folder in params.yaml"
         )
 
 
 def _find_unlisted(reader: _Reader, train: pd.DataFrame, test: pd.DataFrame) -> None:
-    """Tell of images in the folder of either split that no row names."""
+    """Note the images in the folder of either split that no row names, and those that lie elsewhere."""
     listed = {*train["file"], *test["file"]}
-    folders = {reader.chosen["train_folder"], reader.chosen["test_folder"]}
-    reader.problems += [
-        f"{image} has no row in any table, so it has no label and no place in the submission"
-        for image in reader.index.images
-        if image not in listed and any(is_in(image, folder) for folder in folders)
-    ]
+    for split in ("train", "test"):
+        chosen = str(reader.findings.chosen[f"{split}_folder"].value)
+        folder = "" if chosen == "." else chosen
+        unlisted = [image for image in reader.index.images if image not in listed and is_in(image, folder)]
+        if unlisted:
+            reader.findings.notes.append(
+                f"{len(unlisted):,} images in {folder or 'the top folder'} have no row in any table, first "
+                f"{unlisted[0]}: not used"
+            )
+            listed |= set(unlisted)
+    elsewhere = [image for image in reader.index.images if image not in listed]
+    if elsewhere:
+        reader.findings.notes.append(f"{len(elsewhere):,} images lie elsewhere, first {elsewhere[0]}: not used")
 
 
-def _without_problems(reader: _Reader, train: pd.DataFrame) -> pd.DataFrame:
-    """Leave out rows without image or label, and all rows of an image that is said to be two classes."""
-    train = train[(train["file"] != "") & (train["label"].str.strip() != "")]
-    labels = train.groupby("file", sort=False)["label"].agg(lambda column: list(dict.fromkeys(column)))
+def _without_problems(reader: _Reader, train: pd.DataFrame, labels: Labels) -> pd.DataFrame:
+    """Leave out rows without image or label, and all rows of an image that is said to be two classes.
+
+    Where an image may have several labels, those of all its rows are its labels.
+    """
+    findings = reader.findings
+    train = train[(train["file"] != "") & train["label"].notna()]
+    if labels.task == "multilabel" and not train["file"].is_unique:
+        tags = train.groupby("file", sort=False)["label"].agg(lambda column: JOINED.join(column).split(JOINED))
+        train = train.assign(label=train["file"].map(tags.map(lambda names: join(names, labels.classes))))
+    said = train.groupby("file", sort=False)["label"].agg(lambda column: list(dict.fromkeys(column)))
+    several = said[said.map(len) > 1]
     id_of = train.drop_duplicates("file").set_index("file")["sample_id"].to_dict()
-    for file, said in labels[labels.map(len) > 1].items():
-        reader.problems.append(f"{id_of[file]!r} has {len(said)} labels: {', '.join(map(repr, said))}")
-    undecided = set(labels[labels.map(len) > 1].index)
-    train = train[~train["file"].isin(undecided)].drop_duplicates("file").reset_index(drop=True)
+    for file, names in several.items():
+        findings.problems.append(f"{id_of[file]!r} has {len(names)} labels: {', '.join(map(repr, names))}")
+    train = train[~train["file"].isin(set(several.index))].drop_duplicates("file").reset_index(drop=True)
     if train["label"].nunique() < 2:
+        what = "values" if labels.task == "regression" else "classes"
         heading = (
-            f"{reader.source.path}: the training samples have {train['label'].nunique()} classes "
+            f"{reader.source.path}: the training samples have {train['label'].nunique()} {what} "
             f"({', '.join(map(repr, train['label'].unique()))}); expected two or more; check data.label_column"
         )
         raise (
-            MistakesError(f"{heading}, and:", reader.problems, shown=SHOWN_SAMPLES)
-            if reader.problems
+            MistakesError(f"{heading}, and:", findings.problems, shown=SHOWN_SAMPLES)
+            if findings.problems
             else CompetitionError(heading)
         )
     return train

@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from competition.raw.sources import normal
+from competition.raw.sources import ARCHIVES, normal
 
-PROBE = 1000  # rows that decide which column holds the ids; more would only take longer
+PROBE = 1000  # rows that decide what a column holds; more would only take longer
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,22 @@ class ImageIndex:
     def __init__(self, images: Iterable[str]) -> None:
         self.images = tuple(images)
         self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_loose_name: dict[str, list[str]] = defaultdict(list)
         for image in self.images:
             path = PurePosixPath(normal(image))
             for name in {path.name, path.stem}:
                 self._by_name[name].append(image)
+            for name in {_loose(path.name), _loose(path.stem)}:
+                self._by_loose_name[name].append(image)
 
     def find(self, sample_id: str) -> list[str]:
-        """List the images an id may mean anywhere in the source."""
+        """List the images an id may mean anywhere in the source.
+
+        A name that no image has exactly is looked up again with neither its case nor leading zeros.
+        """
         wanted = normal(sample_id).strip("/")
         name = wanted.rsplit("/", 1)[-1]
-        candidates = self._by_name.get(name, [])
+        candidates = self._by_name.get(name) or self._by_loose_name.get(_loose(name), [])
         if "/" not in wanted:
             return candidates
         return [image for image in candidates if _ends_with(normal(image), wanted)]
@@ -54,9 +60,10 @@ class ImageIndex:
     def match(self, ids: Iterable[str], split: str, folder: str | None = None) -> Match:
         """Match ids to images, in the one folder that fits them best.
 
-        Competitions number their train and test images alike (``train/1.jpg``, ``test/1.jpg``), so an id means
-        something in a folder only. The folder that holds the most ids is taken; among equals the one with the fewest
-        other images, then one with the split's name in it, then the deepest.
+        Competitions number their train and test images alike (``train/1.jpg``, ``test/1.jpg``), and give the same
+        images again in another folder or archive, so an id means something in a folder only. The folder that holds the
+        most ids is taken; among equals the one with the fewest other images, then one with the split's name in it, then
+        one outside any archive, then the deepest.
 
         Args:
             ids: the ids.
@@ -76,21 +83,45 @@ class ImageIndex:
             sizes = Counter(parent for image in self.images for parent in parents(image))
             folder = max(
                 hits,
-                key=lambda name: (hits[name], -sizes[name], split in name.lower(), name.count("/"), name),
+                key=lambda name: (
+                    hits[name],
+                    -sizes[name],
+                    split in name.lower(),
+                    -_archives(name),
+                    name.count("/"),
+                    name,
+                ),
                 default="",
             )
         inside = {sample_id: [file for file in files if is_in(file, folder)] for sample_id, files in found.items()}
         return Match(folder, inside)
 
-    def id_column(self, table: pd.DataFrame) -> str | None:
-        """Name the column most of whose values are images, or None."""
-        share = {column: self._share(table[column].head(PROBE)) for column in table.columns}
-        best = max(share, key=lambda column: share[column], default=None)
+    def share(self, values: pd.Series) -> float:
+        """Return the share of the first values that name an image.
+
+        Of distinct ones: a few labels that are names of images too do not make a column of ids.
+        """
+        values = values.head(PROBE)
+        return sum(1 for value in values.unique() if value and self.find(value)) / max(len(values), 1)
+
+    def file_column(self, table: pd.DataFrame, like: str = "") -> str | None:
+        """Name the column most of whose values are images, or None; of equals that called ``like``, then the first."""
+        share = {column: self.share(table[column]) for column in table.columns}
+        named = {column: column.lower() == like.lower() for column in table.columns}
+        best = max(share, key=lambda column: (share[column], named[column]), default=None)
         return best if best is not None and share[best] > 0 else None
 
-    def _share(self, values: pd.Series) -> float:
-        # Distinct ones: a few labels that are names of images too do not make a column of ids.
-        return sum(1 for value in values.unique() if value and self.find(value)) / max(len(values), 1)
+    def names(self, cell: str) -> bool:
+        """Tell whether a cell of a table is the whole name of an image, extension included."""
+        return "." in cell and any(normal(image).endswith(cell.strip("/")) for image in self.find(cell))
+
+
+def _loose(name: str) -> str:
+    return name.casefold().lstrip("0") or "0"
+
+
+def _archives(folder: str) -> int:
+    return sum(part.lower().endswith(ARCHIVES) for part in folder.split("/"))
 
 
 def parents(file: str) -> list[str]:

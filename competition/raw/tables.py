@@ -1,25 +1,45 @@
-"""Read a competition's CSV files: every cell a string, exactly as written."""
+"""Read a competition's tables, CSV and JSON: every cell a string, exactly as written."""
 
 import csv
 import io
-from pathlib import PurePosixPath
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pandas as pd
 
 from competition.errors import CompetitionError, UnreadableError
+from competition.raw.metadata import MAX_COLUMNS, check_cells, flatten, utf8
 from competition.raw.sources import Source, normal
+
+TABLES = (".csv", ".tsv", ".tab", ".json")
+DELIMITERS = ",\t;|"
+MAX_ROW_CHARS = 1 << 24  # of a row, all its lines together; a row that never ends would become one list of cells
+CHUNK_CELLS = 100_000  # held as rows before they are taken apart into columns
+SHOWN_COLUMNS = 20  # in errors
+
+IsImage = Callable[[str], bool]
 
 
 def table_names(source: Source) -> list[str]:
-    """Name the CSV files of a source."""
-    return [name for name in source.files if name.lower().endswith(".csv")]
+    """Name the files of a source that may be tables."""
+    return [name for name in source.files if name.lower().endswith(TABLES)]
 
 
-def read_table(source: Source, name: str) -> pd.DataFrame:
-    """Read one CSV file of a source.
+def read_table(source: Source, name: str, is_image: IsImage | None = None) -> pd.DataFrame:
+    """Read one table of a source.
+
+    Args:
+        source: the competition's files.
+        name: one of ``table_names``.
+        is_image: as in `parse_table`.
+
+    Returns:
+        Every cell a string; empty if it is a JSON file that is no table.
 
     Raises:
-        CompetitionError: it is not in the source, not UTF-8, empty, or its rows do not fit its header.
+        CompetitionError: it is not in the source, damaged, no text, empty, too big, or its rows do not fit its header.
     """
     name = normal(name)
     if name not in source.files:
@@ -29,47 +49,128 @@ def read_table(source: Source, name: str) -> pd.DataFrame:
         data = source.read(name)
     except UnreadableError as error:
         raise CompetitionError(f"{name} in {source.path}: {error}; download it again") from None
-    return parse_table(data, f"{name} in {source.path}")
+    called = f"{name} in {source.path}"
+    return flatten(data, called) if name.lower().endswith(".json") else parse_table(data, called, is_image)
 
 
-def parse_table(data: bytes, called: str) -> pd.DataFrame:
-    """Parse the bytes of a CSV file; ``called`` names it in errors."""
+def parse_table(data: bytes, called: str, is_image: IsImage | None = None) -> pd.DataFrame:
+    """Parse the bytes of a file of cells between commas, tabs, semicolons or bars.
+
+    Args:
+        data: UTF-8, or UTF-16 with a mark at its beginning.
+        called: names it in errors.
+        is_image: tells a cell that names an image. If the first row has one, it is no header, and the columns are
+            called "column 1", "column 2" and so on. None: there is a header.
+
+    Returns:
+        Every cell a string. One column may have the name "", as the index that pandas writes has.
+
+    Raises:
+        CompetitionError: it is no text, empty, too big, or its rows do not fit its header.
+    """
+    data = utf8(data, called)
+    text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+    lines = _Lines(text, called)
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CompetitionError(
-            f"{called} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from None
-    header: list[str] = []
-    rows = []
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)  # strict: an open quote would swallow the rest
-    try:
-        for row in filter(None, reader):
-            if not header:
-                header = row
-                while header and not header[-1]:  # a comma at the end of every line
-                    header.pop()
-            elif len(row) < len(header):
-                raise CompetitionError(f"{called}: line {reader.line_num} has fewer cells than the header {header}")
-            elif any(row[len(header) :]):
-                raise CompetitionError(
-                    f"{called}: line {reader.line_num} has more cells than the header {header}; "
-                    "a cell with a comma in it needs quotes"
-                )
-            else:
-                rows.append(row[: len(header)])
+        delimiter = _delimiter(next((line for line in lines if line.strip("\r\n")), ""))
+        text.seek(0)
+        lines.chars = 0
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)  # strict: an open quote would swallow the rest
+        return _parse(reader, lines, called, is_image)
     except csv.Error as error:
         raise CompetitionError(f"{called} cannot be read as a CSV file ({error}); download it again") from None
+    except UnicodeDecodeError:
+        raise CompetitionError(f"{called} is not UTF-8 ({_wrong_byte(data)}); save it as UTF-8") from None
+
+
+class _Lines:
+    """The lines of a text, which refuse a row that does not end; whoever has read a row sets ``chars`` to 0."""
+
+    def __init__(self, text: io.TextIOWrapper, called: str) -> None:
+        self.text, self.called, self.chars = text, called, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.text:
+            self.chars += len(line)
+            if self.chars > MAX_ROW_CHARS:
+                raise CompetitionError(
+                    f"{self.called} has a row of {self.chars:,} letters or more; expected at most {MAX_ROW_CHARS:,} "
+                    f"and {MAX_COLUMNS:,} columns; download it again"
+                )
+            yield line
+
+
+def _delimiter(line: str) -> str:
+    """Choose what a line holds most outside quotes; a comma where there is a tie."""
+    count = Counter(re.sub('"[^"]*"?', "", line))
+    first, second = sorted(DELIMITERS, key=lambda delimiter: -count[delimiter])[:2]
+    return first if count[first] > count[second] else ","
+
+
+def _parse(reader: Any, lines: _Lines, called: str, is_image: IsImage | None) -> pd.DataFrame:
+    header: list[str] = next(filter(any, reader), [])
     if not header:
         raise CompetitionError(f"{called} is empty; download it again")
-    if len(set(header)) < len(header):
-        raise CompetitionError(f"{called} has the columns {header}; expected each name once")
-    return pd.DataFrame(rows, columns=header, dtype=str)
+    rows = []
+    named = not (is_image and any(map(is_image, header)))
+    if not named:
+        rows, header = [header], [f"column {number}" for number in range(1, len(header) + 1)]
+    while not header[-1]:  # a delimiter at the end of every line
+        header.pop()
+    _check_header(header, called)
+    columns: list[list[str]] = [[] for _ in header]
+    width, chunk_rows = len(header), max(CHUNK_CELLS // len(header), 1)
+    for row in reader:
+        lines.chars = 0
+        if len(row) == width:
+            rows.append(row)
+        elif row:
+            rows.append(_fit(row, header, f"{called}: line {reader.line_num}"))
+        if len(rows) == chunk_rows:
+            _move(rows, columns, called)
+    _move(rows, columns, called)
+    while not named and not any(columns[-1]):  # a delimiter at the end of every line, here too
+        columns.pop()
+    return pd.DataFrame(dict(zip(header, columns, strict=False)), dtype=str)
 
 
-def role(name: str) -> str:
-    """Tell from its file name what a table is for: ``sample_submission``, ``test`` or ``train``."""
-    stem = PurePosixPath(name).stem.lower()
-    if "sample" in stem or "submission" in stem:
-        return "sample_submission"
-    return "test" if "test" in stem else "train"
+def _check_header(header: list[str], called: str) -> None:
+    check_cells(0, len(header), called)
+    if twice := [name for name, count in Counter(header).items() if count > 1]:
+        raise CompetitionError(
+            f"{called} has the columns {_shown(header)}, {twice[0]!r} more than once; expected each name once"
+        )
+
+
+def _fit(row: list[str], header: list[str], where: str) -> list[str]:
+    """Cut empty cells off a row's end."""
+    if len(row) < len(header):
+        raise CompetitionError(f"{where} has fewer cells than the header {_shown(header)}")
+    if any(row[len(header) :]):
+        raise CompetitionError(
+            f"{where} has more cells than the header {_shown(header)}; a cell with a comma in it needs quotes"
+        )
+    return row[: len(header)]
+
+
+def _shown(header: list[str]) -> str:
+    more = f" and {len(header) - SHOWN_COLUMNS:,} more" if len(header) > SHOWN_COLUMNS else ""
+    return f"{header[:SHOWN_COLUMNS]}{more}"
+
+
+def _move(rows: list[list[str]], columns: list[list[str]], called: str) -> None:
+    """Move cells from rows to columns, which take half the memory."""
+    check_cells(len(columns[0]) + len(rows), len(columns), called)
+    for column, cells in zip(columns, zip(*rows, strict=True), strict=False):
+        column.extend(cells)
+    rows.clear()
+
+
+def _wrong_byte(data: bytes) -> str:
+    """Say where the first byte is that is not UTF-8."""
+    for number, line in enumerate(io.BytesIO(data), 1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            return f"{error.reason} in line {number:,}"
+    return ""

@@ -16,9 +16,10 @@ def search(
     evaluate: Callable[[Values], float],
     *,
     seed: int,
+    greater: bool = True,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> list[Trial]:
-    """Search the space for the highest score.
+    """Search the space for the best score.
 
     A point that is proposed again is not tried again: it has the score it had.
 
@@ -26,6 +27,7 @@ def search(
         params: tuner, number of trials and space.
         evaluate: scores values by dotted path; raises FailedTrialError where they cannot be scored.
         seed: of the proposals.
+        greater: whether a higher score is a better one.
         on_trial: told of every trial as it ends.
 
     Returns:
@@ -35,7 +37,7 @@ def search(
         # The Gaussian process of the Bayesian oracle says when it met the bounds of its own fit.
         warnings.filterwarnings("ignore", module="sklearn")
         warnings.filterwarnings("ignore", module="keras_tuner")  # of a failed trial's score, and of its own old calls
-        tuner = _Tuner(_oracle(params, seed), evaluate, on_trial, folder)
+        tuner = _Tuner(_oracle(params, seed, greater), evaluate, on_trial, folder)
         try:
             tuner.search()
         except keras_tuner.errors.FatalError as error:
@@ -43,13 +45,14 @@ def search(
     return tuner.trials
 
 
-def best(trials: list[Trial]) -> Trial | None:
-    """Return the trial with the highest score, the earliest of equals; None if all failed."""
-    scored = [trial for trial in trials if trial.score is not None]
-    return max(scored, key=lambda trial: (trial.score, -trial.number), default=None)
+def best(trials: list[Trial], greater: bool = True) -> Trial | None:
+    """Return the trial with the best score, the earliest of equals; None if all failed."""
+    scored = [(trial.score, trial) for trial in trials if trial.score is not None]
+    sign = 1 if greater else -1
+    return max(scored, key=lambda pair: (sign * pair[0], -pair[1].number), default=(None, None))[1]
 
 
-def _oracle(params: TuneParams, seed: int) -> keras_tuner.Oracle:
+def _oracle(params: TuneParams, seed: int, greater: bool) -> keras_tuner.Oracle:
     kinds = {
         "random": keras_tuner.oracles.RandomSearchOracle,
         # By default it draws three random points for each value before it models anything; a search of a competitor
@@ -59,7 +62,7 @@ def _oracle(params: TuneParams, seed: int) -> keras_tuner.Oracle:
         ),
     }
     return kinds[params.tuner](
-        objective=keras_tuner.Objective("score", "max"),
+        objective=keras_tuner.Objective("score", "max" if greater else "min"),
         max_trials=params.max_trials,
         hyperparameters=hyperparameters(params.space),
         allow_new_entries=False,

@@ -1,5 +1,6 @@
 """Score values in a process of their own, so that a trial that takes all memory takes only itself."""
 
+import math
 import multiprocessing
 import re
 from concurrent.futures import ProcessPoolExecutor
@@ -92,4 +93,6 @@ def _score(values: Values) -> tuple[float | None, str]:
     except Exception as error:  # whatever a framework raises for a size it cannot do
         told = re.sub(r"\x1b\[\d*m", "", f"{type(error).__name__}: {error}")
         return None, " ".join(told.split())[:REASON_LETTERS]
+    if math.isnan(fitted.kept.score):
+        return None, f"the metric has no value on fold {_job.fold}, most often because it has one class only there"
     return fitted.kept.score, ""

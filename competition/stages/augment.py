@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.artifacts import check_space, fingerprint, open_array, read_samples, require, stage_folder, write_json
+from competition.arrays import open_array
+from competition.artifacts import check_space, fingerprint, read_samples, require, stage_folder, write_json
 from competition.console import say
 from competition.layout import POLICY, PREVIEW, pixels, view
 from competition.params import AugmentParams

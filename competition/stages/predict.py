@@ -10,23 +10,19 @@ import numpy as np
 import pandas as pd
 
 from competition import backend, inference
-from competition.artifacts import (
-    check_space,
-    open_array,
-    read_json,
-    read_samples,
-    require,
-    stage_folder,
-    write_csv,
-)
+from competition.arrays import open_array
+from competition.artifacts import check_space, read_json, read_samples, require, stage_folder, write_csv
 from competition.console import progress_bar, say
+from competition.decisions import Decision
 from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.images import ImageSpec, write_images
-from competition.layout import CONTRACT, PROBABILITIES, SUBMISSION, pixels, view, weights
+from competition.layout import CONTRACT, PROBABILITIES, SUBMISSION, UNPACKED, pixels, view, weights
 from competition.params import PredictParams
 from competition.policies import Policy, write_views
-from competition.raw.sources import list_images, open_source
-from competition.submission import blend, check_probabilities, decide, gate
+from competition.raw.forms import Form
+from competition.raw.sources import Source, list_images, open_source
+from competition.submission import blend, check_probabilities, fill, gate
+from competition.tasks import Target
 
 PLAIN = PredictParams(views=1, policy=())  # the image as it is, for a folder of images far from any params.yaml
 
@@ -43,8 +39,8 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
         threads: CPU threads of a model.
 
     Writes:
-        probabilities.csv: sample_id, and p_<class> for each class, float32; the mean over folds and views. A sample
-            whose image could not be read has the class shares of the training set.
+        probabilities.csv: sample_id, and p_<class> for each class (or the value), float32; the mean over folds and
+            views. A sample whose image could not be read has the class shares (or mean value) of the training set.
         submission.csv: as the competition wants it; only if `gate` lets it pass, else the probabilities stand alone.
 
     A healthy run:
@@ -59,19 +55,19 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
     images = require(prepared / pixels("test"), "compete prepare")
     test = samples[samples["split"] == "test"]
     readable = test[test["problem"] == ""].sort_values("row")
-    refused = None
+    refused, form, target = None, Form.from_json(contract["submission"]), Target.of(contract)
+    decision = Decision.from_json(contract["decision"])
     with stage_folder(out) as folder:
         split = _Split(images, list(readable["sample_id"]), readable["row"].to_numpy(np.int64))
         probabilities = _predict_split(params, split, trained, contract, folder, seed, threads)
         probabilities = probabilities.reindex(test["sample_id"])
-        probabilities.loc[(test["problem"] != "").to_numpy()] = np.float32(contract["class_fractions"])
-        check_probabilities(probabilities)
+        probabilities.loc[(test["problem"] != "").to_numpy()] = np.float32(contract["prior"])
+        check_probabilities(probabilities, target)
         named = probabilities.add_prefix("p_").reset_index(names="sample_id")
         write_csv(folder / PROBABILITIES, named)
-        form = contract["submission"]
-        write_csv(folder / SUBMISSION, decide(probabilities, form["columns"], form["id_column"]))
+        write_csv(folder / SUBMISSION, fill(probabilities, form, target, decision))
         try:
-            gate(folder / SUBMISSION, list(test["sample_id"]), contract)
+            gate(folder / SUBMISSION, list(test["sample_id"]), form, target)
         except MistakesError as error:  # the probabilities took long to compute and are good: keep them
             (folder / SUBMISSION).unlink()
             refused = error
@@ -81,7 +77,7 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
 
 
 def _check_same(contract: dict[str, Any], other: dict[str, Any], trained: Path, prepared: Path) -> None:
-    differ = [key for key in ("classes", "image", "submission") if contract[key] != other[key]]
+    differ = [key for key in ("task", "classes", "target_range", "image", "submission") if contract[key] != other[key]]
     if differ:
         raise CompetitionError(
             f"{trained} was trained on another {prepared}: they differ in {', '.join(differ)}; "
@@ -107,28 +103,43 @@ def predict_folder(
     contract = read_json(require(trained / CONTRACT, "compete train"))
     if out.is_dir():
         raise CompetitionError(f"{out} is a folder; expected the name of a CSV file to write")
-    source = open_source(images, advice="give --images a folder or an archive that exists")
-    files = list_images(source)
-    if not files:
-        raise CompetitionError(f"{images} holds no image; expected files called like .jpg or .png")
-    spec = ImageSpec(**contract["image"])
+    advice = "give --images a folder or an archive that exists"
+    if not images.exists():
+        raise CompetitionError(f"{images} is missing; {advice}")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        folder = Path(scratch)
-        check_space(folder, len(files) * int(np.prod(spec.shape)))
-        decoded = write_images(files, source.read, folder / pixels("test"), spec, "decode")
-        if decoded.unreadable:
-            raise MistakesError(
-                f"{images} has {len(decoded.unreadable)} unreadable images; take them out or mend them:",
-                list(decoded.unreadable.values()),
-                shown=SHOWN_SAMPLES,
-            )
-        split = _Split(folder / pixels("test"), files, np.arange(len(files)))
-        probabilities = _predict_split(params, split, trained, contract, folder, seed, threads).sort_index()
-        form = contract["submission"]
-        write_csv(folder / SUBMISSION, decide(probabilities, form["columns"], form["id_column"]))
-        gate(folder / SUBMISSION, list(probabilities.index), contract)
-        (folder / SUBMISSION).replace(out)
+        source = open_source(images, Path(scratch) / UNPACKED, advice)
+        _predict_source(params, source, trained, out, Path(scratch), contract, seed, threads)
+
+
+def _predict_source(
+    params: PredictParams,
+    source: Source,
+    trained: Path,
+    out: Path,
+    folder: Path,
+    contract: dict[str, Any],
+    seed: int,
+    threads: int | str,
+) -> None:
+    files = list_images(source)
+    if not files:
+        raise CompetitionError(f"{source.path} holds no image; expected files called like .jpg or .png")
+    spec = ImageSpec(**contract["image"])
+    check_space(folder, len(files) * int(np.prod(spec.shape)))
+    decoded = write_images(files, source.read, folder / pixels("test"), spec, "decode")
+    if decoded.unreadable:
+        raise MistakesError(
+            f"{source.path} has {len(decoded.unreadable)} unreadable images; take them out or mend them:",
+            list(decoded.unreadable.values()),
+            shown=SHOWN_SAMPLES,
+        )
+    split = _Split(folder / pixels("test"), files, np.arange(len(files)))
+    probabilities = _predict_split(params, split, trained, contract, folder, seed, threads).sort_index()
+    form, target = Form.from_json(contract["submission"]), Target.of(contract)
+    write_csv(folder / SUBMISSION, fill(probabilities, form, target, Decision.from_json(contract["decision"])))
+    gate(folder / SUBMISSION, list(probabilities.index), form, target)
+    (folder / SUBMISSION).replace(out)
     say(f"predict: {len(files):,} rows in {out}")
 
 
@@ -155,7 +166,7 @@ def _predict_split(
     backend.start(threads)
     import keras
 
-    index = pd.Index(split.sample_ids)
+    index, target = pd.Index(split.sample_ids), Target.of(contract)
 
     def tables() -> Iterator[pd.DataFrame]:
         folds = contract["trained_folds"]
@@ -165,7 +176,7 @@ def _predict_split(
                 model = keras.models.model_from_json(contract["architecture"])
                 _load(model, require(trained / weights(fold), "compete train"))
                 for array in arrays:
-                    probabilities = inference.predict(model, open_array(array), split.rows)
+                    probabilities = inference.predict(model, target, open_array(array), split.rows)
                     yield pd.DataFrame(probabilities, index=index, columns=contract["classes"])
                     progress.advance(task)
                 keras.backend.clear_session()

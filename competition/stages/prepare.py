@@ -1,74 +1,97 @@
 """prepare: from a competition's files to one array per split, labels, folds and the contract."""
 
+import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from competition.artifacts import check_space, open_array, stage_folder, write_csv, write_json
+from competition.arrays import open_array
+from competition.artifacts import check_space, stage_folder, write_csv, write_json
+from competition.audit import find_duplicates
 from competition.console import say
 from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.images import Decoded, ImageSpec, write_images
-from competition.layout import CONTRACT, OVERVIEW, REPORT, SAMPLES, pixels
+from competition.layout import ALIKE, CONTRACT, OVERVIEW, REPORT, SAMPLES, UNPACKED, pixels
 from competition.params import DataParams, PrepareParams
 from competition.pictures import Line, write_sheet
 from competition.raw.competition import Competition, read_competition
+from competition.raw.labels import is_whole
 from competition.raw.sources import Source, open_source
+from competition.review import Review, review
 from competition.seeds import derive
-from competition.splits import make_folds
+from competition.splits import given_folds, make_folds, strata
+from competition.tasks import Target
 
 SHOWN_CLASSES = 40  # of more classes, the overview shows the 20 largest and the 20 smallest
 SHOWN_IMAGES = 10  # of each class
+SHOWN_PAIRS = 60  # of like images
+PAIRS_PER_LINE = 5
+COLUMNS = ["sample_id", "split", "row", "label", "fold", "group", "weight", "file", "problem"]
 
 
 def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) -> None:
-    """Decode a competition once, and fix its classes, folds and submission format.
+    """Decode a competition once, and fix its classes, folds, metric and submission format.
 
     Args:
-        params: image size, folds, what to do with bad samples.
-        data: where the files are and which table and column is what.
+        params: image size, folds, what to do with bad, like and constant samples.
+        data: where the files are, which table and column is what, and the metric.
         out: the folder to write.
         seed: draws the folds.
 
     Reads:
-        The folder or archive ``data.root``; nothing is unpacked.
+        The folder or archive ``data.root``. Only archives inside archives are unpacked, and .7z.
 
     Writes:
-        samples.csv: sample_id, split (train, test), row (in the split's array), label (empty in test), fold (-1 in
-            test), group, file, problem (why a test image could not be read). Training samples in the order of their
-            table, test samples in that of the submission.
-        train.npy, test.npy: uint8 (n, h, w, c); a row that samples.csv does not name is black.
-        contract.json: task, metric, classes in order, image size and value range, submission columns, class shares.
-        report.json: what was chosen, counts, image sizes, problems.
+        samples.csv: sample_id, split (train, test), row (in the split's array), label (empty in test; see
+            `competition.tasks`), fold (-1 in test), group (what must share a fold; the competition's, or like images),
+            weight (empty if there are none), file, problem (why a test image could not be read). Training samples in
+            the order of their table, test samples in that of the submission.
+        train.npy, test.npy: uint8 (n, h, w, c); a row that samples.csv does not name is black, or an image that was
+            dropped.
+        contract.json: task, metric, classes in order, range of a value, image size and value range, submission form,
+            what to predict of an image that cannot be read.
+        report.json: what was chosen and how sure that is, counts, image sizes and modes, like and constant images,
+            problems.
         overview.png: images of each class beside its name and counts.
+        alike.png: images that are alike, where there are any.
 
     A healthy run:
         On the bundled digits: 1,347 training and 450 test samples, 10 classes, 0 problems.
 
     Raises:
-        CompetitionError: the data cannot be understood, or are bad and ``bad_samples`` is fail. Nothing is written.
+        CompetitionError: the data cannot be understood, or are bad and the parameter for that is fail. Nothing is
+            written.
     """
-    source = open_source(Path(data.root))
-    competition = read_competition(source, data)
     height, width = params.image_size_px
     spec = ImageSpec(height, width, params.channels, params.resize)
     with stage_folder(out) as folder:
+        source = open_source(Path(data.root), folder / UNPACKED)
+        competition = read_competition(source, data)
         samples, decoded, problems = _decode(source, competition, spec, folder)
+        shutil.rmtree(folder / UNPACKED, ignore_errors=True)
+        problems = competition.problems + problems
         if params.bad_samples == "fail":
-            _refuse(source, competition.problems + problems)
-        _check_enough(source, samples, problems)
-        samples["fold"] = _folds(samples, params.folds, derive(seed, "prepare", "folds"), competition.grouped)
+            _refuse(source, problems)
+        _check_enough(source, samples, problems, competition.task)
+        reviewed = _review(samples, decoded, folder, params)
+        samples["group"] = reviewed.group_of
+        samples = samples.drop(index=list(reviewed.dropped)).reset_index(drop=True)
+        _check_enough(source, samples, problems, competition.task)
         train = samples[samples["split"] == "train"]
-        classes = sorted(train["label"].unique())
-        columns = ["sample_id", "split", "row", "label", "fold", "group", "file", "problem"]
-        write_csv(folder / SAMPLES, samples[columns])
-        write_json(folder / CONTRACT, _contract(competition, spec, data.metric, params.folds, train, classes))
-        report = _report(competition, samples, decoded, classes, params.folds, competition.problems + problems)
+        target = _target(competition, train)
+        truth = target.truth(list(train["label"]))
+        samples["fold"] = -1
+        samples.loc[train.index, "fold"] = _folds(train, target, truth, params.folds, derive(seed, "prepare", "folds"))
+        write_csv(folder / SAMPLES, samples[COLUMNS])
+        write_json(folder / CONTRACT, _contract(competition, target, truth, spec, params.folds))
+        report = _report(competition, samples, target, truth, decoded, params.folds, problems, reviewed)
         write_json(folder / REPORT, report)
-        _overview(folder, train, classes)
-    _tell(report)
+        _overview(folder, train, target, truth)
+    _tell(report, competition, reviewed)
 
 
 def _refuse(source: Source, problems: list[str]) -> None:
@@ -81,15 +104,16 @@ def _refuse(source: Source, problems: list[str]) -> None:
         )
 
 
-def _check_enough(source: Source, samples: pd.DataFrame, problems: list[str]) -> None:
-    """Refuse what is left when the unreadable images are gone, if nothing can be learned or predicted from it."""
-    classes = samples.loc[samples["split"] == "train", "label"].nunique()
+def _check_enough(source: Source, samples: pd.DataFrame, problems: list[str], task: str) -> None:
+    """Refuse what is left, if nothing can be learned or predicted from it."""
+    labels = samples.loc[samples["split"] == "train", "label"].nunique()
     readable = int(((samples["split"] == "test") & (samples["problem"] == "")).sum())
-    if classes < 2 or not readable:
+    if labels < 2 or not readable:
+        what = "values" if task == "regression" else "classes"
         raise MistakesError(
-            f"{source.path}: the images that can be read are of {classes} classes in train, and {readable} in test; "
-            "expected two classes or more, and a test image:",
-            problems,
+            f"{source.path}: the images that can be read are of {labels} {what} in train, and {readable} in test; "
+            f"expected two {what} or more, and a test image:",
+            problems or ["all other training images were dropped as prepare.duplicates, conflicts or leaks says"],
             shown=SHOWN_SAMPLES,
         )
 
@@ -100,7 +124,7 @@ def _decode(
     """Write both arrays; return all good samples with their rows, what was decoded, and the problems met."""
     order = {file: position for position, file in enumerate(source.files)}
     train = competition.train.assign(split="train", problem="")
-    test = competition.test.assign(split="test", label="", group="")
+    test = competition.test.assign(split="test", label="", group="", fold="", weight="")
     count = len(train) + len(test)
     check_space(folder, count * int(np.prod(spec.shape)))
     tables, decodings = [], {}
@@ -122,54 +146,150 @@ def _decode(
     return pd.concat(tables, ignore_index=True), decodings, problems
 
 
-def _folds(samples: pd.DataFrame, folds: int, seed: int, grouped: bool) -> np.ndarray:
-    is_train = (samples["split"] == "train").to_numpy()
-    train = samples[is_train]
-    fold_of = np.full(len(samples), -1, np.int64)
-    groups = train["group"].to_numpy(str) if grouped else None
+def _review(samples: pd.DataFrame, decoded: dict[str, Decoded], folder: Path, params: PrepareParams) -> Review:
+    """Look for like and constant images among all that can be read, of both splits."""
+    arrays = {split: open_array(folder / pixels(split)) for split in ("train", "test")}
+    readable = samples[(samples["row"] >= 0) & (samples["problem"] == "")]
+    splits, rows = readable["split"].to_numpy(str), readable["row"].to_numpy()
+
+    def gather(name: str) -> np.ndarray:
+        found = [getattr(decoded[split], name)[rows[splits == split]] for split in ("train", "test")]
+        return np.concatenate(found)  # samples are train before test
+
+    constant = gather("constant")
+    pairs = find_duplicates(
+        gather("digests"),
+        gather("hashes"),
+        constant,
+        lambda position: arrays[str(splits[position])][rows[position]],
+        params.alike_bits,
+    )
+    own = [pair for pair in pairs if (splits[pair.first], rows[pair.first]) != (splits[pair.second], rows[pair.second])]
+    reviewed = review(readable, own, constant, params)
+    if reviewed.refused:
+        raise MistakesError(
+            "the images are not what prepare.duplicates, conflicts, leaks and constant ask for; set these to keep or "
+            "drop, or mend the data:",
+            reviewed.refused,
+            shown=SHOWN_SAMPLES,
+        )
+    # From positions among the readable samples to those among all.
+    where = readable.index.to_numpy()
+    group_of = np.full(len(samples), "", object)
+    group_of[where] = reviewed.group_of
+    shown = [(int(where[first]), int(where[second]), text) for first, second, text in reviewed.shown]
+    images = [(arrays[samples["split"][a]][samples["row"][a]], arrays[samples["split"][b]][samples["row"][b]])
+              for a, b, _ in shown[:SHOWN_PAIRS]]  # fmt: skip
+    _write_alike(folder, samples, shown[:SHOWN_PAIRS], images)
+    return replace(reviewed, dropped={int(where[each]) for each in reviewed.dropped}, group_of=list(group_of))
+
+
+def _write_alike(
+    folder: Path, samples: pd.DataFrame, shown: list[tuple[int, int, str]], images: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Show like images side by side."""
+    ids, labels = samples["sample_id"], samples["label"]
+    tiles: list[np.ndarray] = []
+    captions: list[str] = []
+    for (first, second, text), both in zip(shown, images, strict=True):
+        tiles += both
+        captions += [f"{ids[first]}\n{labels[first]}\n{text}", f"{ids[second]}\n{labels[second] or 'test'}"]
+    per_line = 2 * PAIRS_PER_LINE
+    lines = [
+        Line("", tiles[start : start + per_line], captions[start : start + per_line])
+        for start in range(0, len(tiles), per_line)
+    ]
+    if lines:
+        write_sheet(folder / ALIKE, lines)
+
+
+def _target(competition: Competition, train: pd.DataFrame) -> Target:
+    """Fix the classes that are left, and the range of a value."""
+    low, high = 0.0, 1.0
+    if competition.task == "regression":
+        values = train["label"].astype(float)
+        low, high = float(values.min()), float(values.max())
+    if competition.task == "ordinal" and not all(is_whole(name) for name in competition.classes):
+        raise CompetitionError(
+            f"the classes are {list(competition.classes)[:SHOWN_CLASSES]}; for data.task: ordinal they must be whole "
+            "numbers, so that their order is known; set data.task: multiclass"
+        )
+    classes = competition.classes
+    if competition.task == "multiclass" and not competition.form.classes:
+        present = set(train["label"])  # a class may have gone with its unreadable images
+        classes = tuple(name for name in classes if name in present)
+    at_least_one = competition.task == "multilabel" and bool((train["label"] != "").all())
+    return Target(competition.task, classes, low, high, at_least_one)
+
+
+def _folds(train: pd.DataFrame, target: Target, truth: np.ndarray, folds: int, seed: int) -> np.ndarray:
     try:
-        fold_of[is_train] = make_folds(train["label"].to_numpy(str), groups, folds, seed)
+        if (train["fold"] != "").any():
+            return given_folds(train["fold"].to_numpy(str), folds)
+        groups = train["group"].to_numpy(str)
+        return make_folds(strata(target.task, truth), groups if (groups != "").any() else None, folds, seed)
     except ValueError as error:
-        raise CompetitionError(f"{error}; set prepare.folds lower") from None
-    return fold_of
+        raise CompetitionError(f"{error}; correct prepare.folds") from None
 
 
 def _contract(
-    competition: Competition, spec: ImageSpec, metric: str, folds: int, train: pd.DataFrame, classes: list[str]
+    competition: Competition, target: Target, truth: np.ndarray, spec: ImageSpec, folds: int
 ) -> dict[str, Any]:
-    counts = train["label"].value_counts()
     return {
-        "task": "multiclass",
-        "metric": metric,
-        "classes": classes,
-        "class_fractions": [int(counts[name]) / len(train) for name in classes],
+        "task": target.task,
+        "metric": competition.metric,
+        "classes": list(target.classes),
+        "target_range": [target.low, target.high],
+        "at_least_one": target.at_least_one,
+        "prior": target.prior(truth),
         "image": spec.to_json(),
         "value_range": [0, 255],
         "folds": folds,
-        "submission": {"columns": list(competition.columns), "id_column": competition.id_column},
+        "submission": competition.form.to_json(),
     }
 
 
 def _report(
     competition: Competition,
     samples: pd.DataFrame,
+    target: Target,
+    truth: np.ndarray,
     decoded: dict[str, Decoded],
-    classes: list[str],
     folds: int,
     problems: list[str],
+    reviewed: Review,
 ) -> dict[str, Any]:
-    counts = samples[samples["split"] == "train"]["label"].value_counts()
-    rare = [f"class {name!r} has {counts[name]} samples, fewer than the {folds} folds"
-            for name in classes if counts[name] < folds]  # fmt: skip
-    return {
+    counts = _counts(target, truth)
+    rare = [f"class {name!r} has {count} samples, fewer than the {folds} folds"
+            for name, count in counts.items() if count < folds]  # fmt: skip
+    report: dict[str, Any] = {
+        "task": target.task,
+        "metric": competition.metric,
+        "submission": competition.form.kind,
         "samples": {split: int((samples["split"] == split).sum()) for split in ("train", "test")},
-        "classes": {name: int(counts[name]) for name in classes},
+        "classes": counts,
         "folds": {str(fold): int(count) for fold, count in sorted(Counter(samples["fold"]).items()) if fold >= 0},
         "sizes_px": {split: _sizes(decoded[split].sizes) for split in ("train", "test")},
-        "chosen": competition.chosen,
-        "notes": rare,
+        "modes": {split: decoded[split].modes for split in ("train", "test")},
+        "alike": reviewed.report,
+        "chosen": {key: {"value": found.value, "surety": found.surety, "why": found.why}
+                   for key, found in competition.chosen.items()},
+        "notes": competition.notes + rare,
         "problems": problems,
-    }
+    }  # fmt: skip
+    if target.task == "regression":
+        lowest, median, highest = np.quantile(truth, [0, 0.5, 1])
+        report["values"] = {"lowest": float(lowest), "median": float(median), "highest": float(highest)}
+    elif counts:
+        report["imbalance"] = round(max(counts.values()) / max(min(counts.values()), 1), 2)
+    return report
+
+
+def _counts(target: Target, truth: np.ndarray) -> dict[str, int]:
+    if target.task == "regression":
+        return {}
+    counts = truth.sum(axis=0) if target.task == "multilabel" else np.bincount(truth, minlength=len(target.classes))
+    return {name: int(count) for name, count in zip(target.classes, counts, strict=True)}
 
 
 def _sizes(sizes: np.ndarray) -> dict[str, list[int]]:
@@ -182,30 +302,45 @@ def _sizes(sizes: np.ndarray) -> dict[str, list[int]]:
     }
 
 
-def _overview(folder: Path, train: pd.DataFrame, classes: list[str]) -> None:
+def _overview(folder: Path, train: pd.DataFrame, target: Target, truth: np.ndarray) -> None:
     images = open_array(folder / pixels("train"))
-    counts = train["label"].value_counts()
-    shown = classes
-    if len(classes) > SHOWN_CLASSES:
-        by_count = sorted(classes, key=lambda name: (-counts[name], name))
-        shown = by_count[: SHOWN_CLASSES // 2] + by_count[-SHOWN_CLASSES // 2 :]
     lines = []
-    for name in shown:
-        rows = train.loc[train["label"] == name, "row"].to_numpy()
-        spread = np.unique(np.linspace(0, len(rows) - 1, SHOWN_IMAGES).astype(int))
-        lines.append(Line(f"{name}\n{counts[name]:,} images", [images[row] for row in rows[spread]]))
+    for title, members in _overview_lines(target, truth):
+        rows = train["row"].to_numpy()[members]
+        spread = np.unique(np.linspace(0, len(rows) - 1, min(SHOWN_IMAGES, len(rows))).astype(int))
+        lines.append(Line(f"{title}\n{len(rows):,} images", [images[row] for row in rows[spread]]))
     write_sheet(folder / OVERVIEW, lines)
 
 
-def _tell(report: dict[str, Any]) -> None:
+def _overview_lines(target: Target, truth: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Return titles, and which samples (by position) stand beside each."""
+    if target.task == "regression":
+        bins = strata(target.task, truth)
+        members = [np.flatnonzero(bins == number) for number in np.unique(bins)]
+        return [(f"{truth[rows].min():g} to {truth[rows].max():g}", rows) for rows in members]
+    counts = _counts(target, truth)
+    shown = list(counts)
+    if len(shown) > SHOWN_CLASSES:
+        by_count = sorted(shown, key=lambda name: (-counts[name], name))
+        shown = by_count[: SHOWN_CLASSES // 2] + by_count[-SHOWN_CLASSES // 2 :]
+    column = {name: position for position, name in enumerate(target.classes)}
+    if target.task == "multilabel":
+        return [(name, np.flatnonzero(truth[:, column[name]])) for name in shown]
+    return [(name, np.flatnonzero(truth == column[name])) for name in shown]
+
+
+def _tell(report: dict[str, Any], competition: Competition, reviewed: Review) -> None:
     counts = report["samples"]
-    for what, value in report["chosen"].items():
-        say(f"  {what}: {value or 'the top folder'}")
+    for key, found in competition.chosen.items():
+        say(f"  {key}: {found.value}" + (f" ({found.surety})" if found.surety != "given" else ""))
     for note in report["notes"]:
         say(f"  note: {note}")
+    for line in reviewed.lines:
+        say(f"  alike: {line}")
     for problem in report["problems"]:
         say(f"  dropped: {problem}")
+    classes = f"{len(report['classes'])} classes, " if report["classes"] else ""
     say(
-        f"prepare: {counts['train']:,} training and {counts['test']:,} test samples, {len(report['classes'])} classes, "
+        f"prepare: {counts['train']:,} training and {counts['test']:,} test samples, {classes}"
         f"{len(report['problems'])} problems"
     )

@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from competition import backend, environment
+from competition import backend, decisions, environment
 from competition.artifacts import check_space, require, stage_folder, write_csv, write_json
 from competition.batches import TrainingSet, read_training_set
 from competition.console import progress_bar, say
+from competition.decisions import Decision
 from competition.errors import CompetitionError
 from competition.layout import CONTRACT, ENV, HISTORY, HYPERPARAMETERS, METRICS, MISTAKES, OOF, weights
 from competition.params import Recipe
 from competition.pictures import Line, write_sheet
 from competition.reading import overlay
-from competition.scores import Score, score
+from competition.scores import Score, find_metric, sample_losses, score
 from competition.seeds import derive
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 SHOWN_MISTAKES = 40
 MISTAKES_PER_LINE = 10
+MIN_DECIDED = 20  # samples out of fold; on fewer a decision is fitted to chance
+DECISION_PARTS = 5  # that stand for folds where only one was trained
 QUIET_SECONDS = 30  # after which a pipe, which shows no progress bar, is told of an epoch
 
 
@@ -51,12 +54,13 @@ def train(
 
     Writes:
         fold-<k>.weights.h5: the model validated on fold k.
-        contract.json: prepare's contract, and architecture (Keras JSON), recipe and trained folds: all that predict
-            needs.
-        oof.csv: sample_id, fold, label, predicted, and p_<class> for each class, float32; the samples of the trained
-            folds in the order of samples.csv.
-        metrics.json: the metric pooled over all out-of-fold samples and of each fold, each with its 95 % interval.
-        history.csv: fold, epoch, loss, val_loss, score (the metric), learning_rate.
+        contract.json: prepare's contract, and architecture (Keras JSON), recipe, trained folds and decision: all that
+            predict needs.
+        oof.csv: sample_id, fold, label, predicted, and p_<class> for each class (or the value), float32; the samples
+            of the trained folds in the order of samples.csv.
+        metrics.json: the metric pooled over all out-of-fold samples, decided (with the decision, which for each fold
+            was fitted on the others), and of each fold without it; each with its 95 % interval.
+        history.csv: fold, epoch, loss, val_loss, score (the metric, without decision), learning_rate.
         mistakes.png: the samples most surely taken for another class.
         env.json: time, versions, machine. The one file whose bytes differ from run to run.
 
@@ -74,7 +78,7 @@ def train(
     backend.start(threads)
     with stage_folder(out) as folder:
         started = time.time()
-        histories, oof, seconds, architecture = [], [], {}, ""
+        histories, predictions, predicted, seconds, architecture = [], [], [], {}, ""
         for fold in range(recipe.train.folds):
             fold_start = time.monotonic()
             fitted = _train_fold(recipe, training_set, fold, seed)
@@ -83,18 +87,26 @@ def train(
             fitted.model.save_weights(folder / weights(fold))
             architecture = fitted.architecture
             histories.append(pd.DataFrame([{"fold": fold, **asdict(epoch)} for epoch in fitted.history]))
-            oof.append(_oof_rows(training_set, fold, fitted.probabilities))
+            predictions.append(fitted.probabilities)
+            predicted.append(np.flatnonzero(training_set.folds == fold))
             seconds[str(fold)] = round(time.monotonic() - fold_start, 3)
-        table = pd.concat(oof).sort_values("position").drop(columns="position")
-        scores = _scores(training_set, table, seed)
+        positions, raw = np.concatenate(predicted), np.concatenate(predictions)
+        order = np.argsort(positions)
+        positions, raw = positions[order], raw[order]
+        decision, kept, decided, results = _decide(training_set, positions, raw, seed)
+        table = _oof_table(training_set, positions, decided, raw)
         write_csv(folder / OOF, table)
         write_csv(folder / HISTORY, pd.concat(histories))
-        write_json(folder / METRICS, _metrics(training_set, scores))
-        write_json(folder / CONTRACT, _contract(training_set, recipe, architecture))
-        _mistakes(folder / MISTAKES, training_set, table)
+        write_json(folder / METRICS, _metrics(training_set, results))
+        write_json(folder / CONTRACT, _contract(training_set, recipe, architecture, decision))
+        _mistakes(folder / MISTAKES, training_set, positions, table)
         times = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)), "fold_seconds": seconds}
         write_json(folder / ENV, {**times, **environment.describe(threads)})
-    say(f"train: {training_set.contract['metric']} out of fold {scores['pooled']}")
+    metric = training_set.contract["metric"]
+    say(f"train: {metric} out of fold {results['pooled']}")
+    if "decided" in results:
+        told = "which is kept" if kept else "no better, so it is left out"
+        say(f"train: {metric} with {decision.kind} fitted on the other folds {results['decided']}, {told}")
 
 
 def _train_fold(recipe: Recipe, training_set: TrainingSet, fold: int, seed: int) -> "Fitted":
@@ -122,58 +134,94 @@ def _train_fold(recipe: Recipe, training_set: TrainingSet, fold: int, seed: int)
     return fitted
 
 
-def _oof_rows(training_set: TrainingSet, fold: int, probabilities: np.ndarray) -> pd.DataFrame:
-    positions = np.flatnonzero(training_set.folds == fold)
-    classes = np.array(training_set.classes, object)
+def _oof_table(training_set: TrainingSet, positions: np.ndarray, decided: np.ndarray, raw: np.ndarray) -> pd.DataFrame:
+    target = training_set.target
     table = pd.DataFrame(
         {
-            "position": positions,
             "sample_id": training_set.sample_ids[positions],
-            "fold": fold,
-            "label": classes[training_set.labels[positions]],
-            "predicted": classes[probabilities.argmax(axis=1)],
+            "fold": training_set.folds[positions],
+            "label": target.texts(training_set.truth[positions]),
+            "predicted": target.texts(decided),
         }
     )
-    return table.join(pd.DataFrame(probabilities, columns=[f"p_{name}" for name in training_set.classes]))
+    return table.join(pd.DataFrame(raw, columns=[f"p_{name}" for name in target.classes]))
 
 
-def _scores(training_set: TrainingSet, table: pd.DataFrame, seed: int) -> dict[str, Score]:
-    index = {name: number for number, name in enumerate(training_set.classes)}
+def _decide(
+    training_set: TrainingSet, positions: np.ndarray, raw: np.ndarray, seed: int
+) -> tuple[Decision, bool, np.ndarray, dict[str, Score]]:
+    """Fit the decision out of fold, and keep it if it helps where it was not fitted.
 
-    def scored(rows: pd.DataFrame, name: str) -> Score:
-        truth, predicted = (rows[column].map(index).to_numpy(np.int64) for column in ("label", "predicted"))
-        return score(training_set.contract["metric"], truth, predicted, len(index), derive(seed, "bootstrap", name))
+    Args:
+        training_set: truth and folds.
+        positions: int64 (n,), samples predicted out of fold.
+        raw: float32 (n, k), what was predicted of them.
+        seed: of the intervals, and of the parts where only one fold was trained.
 
-    folds = {f"fold {fold}": scored(rows, f"fold {fold}") for fold, rows in table.groupby("fold")}
-    return {"pooled": scored(table, "pooled"), **folds}
+    Returns:
+        The decision kept; whether it is a fitted one; the labels (or values) that it decides of each sample, fitted on
+        the other folds; and the scores: ``pooled`` and of each fold without it, ``decided`` with it, likewise.
+    """
+    target, truth, folds = training_set.target, training_set.truth[positions], training_set.folds[positions]
+    metric = find_metric(training_set.contract["metric"])
+    plain = decisions.plain(metric, target.task, len(target.classes), target.at_least_one)
+    predicted = decisions.apply(plain, target.task, raw)
+    results = {"pooled": score(metric, truth, predicted, derive(seed, "bootstrap", "pooled"))}
+    decision, decided = plain, predicted
+    if plain.kind != "none" and len(positions) >= MIN_DECIDED:
+        parts = folds
+        if len(np.unique(folds)) == 1:
+            parts = np.random.default_rng(derive(seed, "parts")).permutation(len(positions)) % DECISION_PARTS
+        crossed = decisions.cross_fit(metric, target.task, truth, raw, parts, target.at_least_one)
+        if not np.array_equal(crossed, predicted):  # of accuracy, say, the plain decision is the best there is
+            results["decided"] = score(metric, truth, crossed, derive(seed, "bootstrap", "pooled"))
+        if "decided" in results and metric.better(results["decided"].value, results["pooled"].value):
+            decision, decided = decisions.fit(metric, target.task, truth, raw, target.at_least_one), crossed
+    for fold in np.unique(folds):
+        rows = folds == fold
+        results[f"fold {fold}"] = score(metric, truth[rows], predicted[rows], derive(seed, "bootstrap", f"fold {fold}"))
+    labels = decided if decision.kind in decisions.LABEL_KINDS else target.likeliest(raw)
+    return decision, decision is not plain, labels, results
 
 
-def _metrics(training_set: TrainingSet, scores: dict[str, Score]) -> dict[str, Any]:
+def _metrics(training_set: TrainingSet, results: dict[str, Score]) -> dict[str, Any]:
     metric = training_set.contract["metric"]
+
+    def number(value: float) -> float | None:
+        return round(value, 6) if np.isfinite(value) else None
+
     return {
-        name: {metric: round(s.value, 6), "low": round(s.low, 6), "high": round(s.high, 6), "n": s.n}
-        for name, s in scores.items()
+        name: {metric: number(s.value), "low": number(s.low), "high": number(s.high), "n": s.n}
+        for name, s in results.items()
     }
 
 
-def _contract(training_set: TrainingSet, recipe: Recipe, architecture: str) -> dict[str, Any]:
+def _contract(training_set: TrainingSet, recipe: Recipe, architecture: str, decision: Decision) -> dict[str, Any]:
     return {
         **training_set.contract,
+        "decision": decision.to_json(),
         "trained_folds": list(range(recipe.train.folds)),
         "recipe": recipe.model_dump(mode="json"),
         "architecture": architecture,
     }
 
 
-def _mistakes(path: Path, training_set: TrainingSet, table: pd.DataFrame) -> None:
-    """Show the samples most surely taken for another class, the surest first."""
-    columns = [f"p_{name}" for name in training_set.classes]
-    probabilities = table[columns].to_numpy()
-    position = {sample_id: number for number, sample_id in enumerate(training_set.sample_ids)}
-    wrong = table.assign(sureness=probabilities.max(axis=1))[table["label"] != table["predicted"]]
-    wrong = wrong.sort_values(["sureness", "sample_id"], ascending=[False, True]).head(SHOWN_MISTAKES)
-    images = [training_set.images[training_set.rows[position[sample_id]]] for sample_id in wrong["sample_id"]]
-    captions = [f"{row.sample_id}\nis {row.label}\n{row.sureness:.2f} {row.predicted}" for row in wrong.itertuples()]
+def _mistakes(path: Path, training_set: TrainingSet, positions: np.ndarray, table: pd.DataFrame) -> None:
+    """Show the worst mistakes: samples most surely taken for another class, or whose prediction is furthest off."""
+    target = training_set.target
+    probabilities = table[[f"p_{name}" for name in target.classes]].to_numpy()
+    worst = sample_losses(target.task, training_set.truth[positions], probabilities)
+    shown = table.assign(position=positions, worst=worst, sureness=probabilities.max(axis=1))
+    if target.task != "regression":
+        shown = shown[shown["label"] != shown["predicted"]]
+    by = "sureness" if target.exclusive else "worst"
+    shown = shown.sort_values([by, "sample_id"], ascending=[False, True]).head(SHOWN_MISTAKES)
+    images = [training_set.images[training_set.rows[position]] for position in shown["position"]]
+    captions = [
+        f"{row.sample_id}\nis {row.label}\n" + (f"{row.sureness:.2f} {row.predicted}" if target.exclusive
+                                                 else f"not {row.predicted}")
+        for row in shown.itertuples()
+    ]  # fmt: skip
     lines = [
         Line("", images[start : start + MISTAKES_PER_LINE], captions[start : start + MISTAKES_PER_LINE])
         for start in range(0, len(images), MISTAKES_PER_LINE)

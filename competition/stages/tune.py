@@ -17,6 +17,7 @@ from competition.errors import CompetitionError
 from competition.layout import CONTRACT, HYPERPARAMETERS, POLICY, TRIALS
 from competition.params import Recipe, TuneParams
 from competition.reading import overlay
+from competition.scores import Metric, find_metric
 from competition.search.outcomes import Trial
 from competition.seeds import derive
 
@@ -54,7 +55,7 @@ def tune(
     """
     require(prepared / CONTRACT, "compete prepare")
     require(augmented / POLICY, "compete augment")
-    metric = read_json(prepared / CONTRACT)["metric"]
+    metric = find_metric(read_json(prepared / CONTRACT)["metric"])
     with stage_folder(out) as folder:
         if not params.max_trials:
             write_csv(folder / TRIALS, pd.DataFrame(columns=["trial", "score", "reason", *params.space]))
@@ -67,9 +68,15 @@ def tune(
 
         trial_recipe = overlay(recipe, {"train.epochs": params.epochs})
         job = Job(trial_recipe, prepared, augmented, params.fold, derive(seed, "tune", "fit"), threads)
-        with Workers(job) as workers, _Board(params.max_trials, list(params.space), metric) as board:
-            trials = search(params, workers.evaluate, seed=derive(seed, "tune", "search"), on_trial=board.add)
-        winner = best(trials)
+        with Workers(job) as workers, _Board(params, metric) as board:
+            trials = search(
+                params,
+                workers.evaluate,
+                seed=derive(seed, "tune", "search"),
+                greater=metric.greater,
+                on_trial=board.add,
+            )
+        winner = best(trials, metric.greater)
         if winner is None:
             raise CompetitionError(
                 f"all {len(trials)} trials failed, the first because of {trials[0].reason}; change tune.space, "
@@ -82,7 +89,7 @@ def tune(
             YAML().dump(winner.values, file)
     failed = sum(trial.score is None for trial in trials)
     say(
-        f"tune: trial {winner.number} of {len(trials)} is best, {metric} {winner.score:.4f} on fold {params.fold}"
+        f"tune: trial {winner.number} of {len(trials)} is best, {metric.name} {winner.score:.4f} on fold {params.fold}"
         + (f"; {failed} trials failed, see {out / TRIALS}" if failed else "")
     )
 
@@ -90,8 +97,8 @@ def tune(
 class _Board:
     """The trials as they end: a live table for somebody who looks on, a line each in a pipe."""
 
-    def __init__(self, max_trials: int, paths: list[str], metric: str) -> None:
-        self._max_trials, self._paths, self._metric = max_trials, paths, metric
+    def __init__(self, params: TuneParams, metric: Metric) -> None:
+        self._max_trials, self._paths, self._metric = params.max_trials, list(params.space), metric
         self._rows: list[tuple[str, ...]] = []
         self._best: float | None = None
         self._start = time.monotonic()
@@ -110,7 +117,7 @@ class _Board:
 
     def add(self, trial: Trial) -> None:
         """Show a trial that has ended."""
-        if trial.score is not None and (self._best is None or trial.score > self._best):
+        if trial.score is not None and (self._best is None or self._metric.better(trial.score, self._best)):
             self._best = trial.score
         values = [f"{trial.values[path]:.6g}" if isinstance(trial.values.get(path), float)
                   else str(trial.values.get(path, "")) for path in self._paths]  # fmt: skip
@@ -123,7 +130,7 @@ class _Board:
             self._live.update(self._table(left), refresh=True)
         else:
             named = " ".join(f"{path}={value}" for path, value in zip(self._paths, values, strict=True) if value)
-            say(f"  trial {ended}/{self._max_trials}: {named}  {self._metric} {score}  best {best}  {left} left")
+            say(f"  trial {ended}/{self._max_trials}: {named}  {self._metric.name} {score}  best {best}  {left} left")
 
     def _left(self, ended: int) -> str:
         seconds = (time.monotonic() - self._start) / ended * (self._max_trials - ended)
@@ -131,7 +138,7 @@ class _Board:
 
     def _table(self, left: str) -> Table:
         table = Table(title=f"trial {len(self._rows)} of {self._max_trials}, {left} left")
-        for heading in ("trial", *self._paths, self._metric, "best so far"):
+        for heading in ("trial", *self._paths, self._metric.name, "best so far"):
             table.add_column(heading)
         for row in self._rows[-30:]:  # as many as a terminal shows
             table.add_row(*map(escape, row))

@@ -1,0 +1,136 @@
+"""Look at a download and write what it is into the data section of ``params.yaml``, for the user to correct."""
+
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+
+from competition.console import say
+from competition.errors import SHOWN_SAMPLES, CompetitionError, UnreadableError
+from competition.images import decode
+from competition.params import DataParams
+from competition.raw.competition import Competition, read_competition
+from competition.raw.found import Found
+from competition.raw.sources import Source, open_source
+
+LOOKED_AT = 64  # images whose size and colour decide those of all
+LARGEST_PX = 64  # side up to which a first run on a CPU ends in minutes; raise it when the pipeline stands
+WIDTH = 150  # columns of the table where no terminal tells its own
+
+
+def initialise(download: Path, params: Path, metric: str | None) -> None:
+    """Find out what a competition is and write it down.
+
+    Args:
+        download: the folder or archive as downloaded.
+        params: the ``params.yaml`` to change; its comments and all other sections stay, but for the image size and
+            channels.
+        metric: what the competition scores; None to find or guess it.
+
+    Raises:
+        CompetitionError: there is nothing to choose from, or more than one choice; nothing is written.
+    """
+    if not params.is_file():
+        raise CompetitionError(f"{params} is missing; run the command in the project's folder, or pass --params")
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 4096
+    written = yaml.load(params.read_text(encoding="utf-8"))
+    if not isinstance(written, dict) or not isinstance(written.get("data"), dict):
+        raise CompetitionError(f"{params} has no data section; take it from the project's own params.yaml")
+    root = _root(download, params)
+    data = _open_minded(root, metric)
+    with tempfile.TemporaryDirectory(dir=params.absolute().parent, prefix=".init-") as scratch:
+        source = open_source(download, Path(scratch), "give the path of the competition's files")
+        competition = read_competition(source, data, guess=metric is None)
+        size, why = _image_size(source, competition)
+    chosen = {"root": Found(root, "given", ""), **competition.chosen}
+    chosen.setdefault("metric", Found(competition.metric, "given", ""))
+    values = {key: chosen[key].value if key in chosen else default for key, default in data.model_dump().items()}
+    _fill(written["data"], values)
+    if isinstance(written.get("prepare"), dict):
+        _fill(written["prepare"], size)
+    text = io.StringIO()
+    yaml.dump(written, text)
+    partial = params.with_name(f".{params.name}.partial")
+    partial.write_text(text.getvalue(), encoding="utf-8")
+    partial.replace(params)
+    _show(chosen, values, competition, size, why)
+    say(f"init: wrote the data section of {params}; correct it where it is wrong, then run 'dvc repro'")
+
+
+def _root(download: Path, params: Path) -> str:
+    """Write the path from the folder of params.yaml, where it lies below that."""
+    path, project = Path(os.path.abspath(download)), Path(os.path.abspath(params)).parent  # noqa: PTH100  (keep links)
+    return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
+
+
+def _open_minded(root: str, metric: str | None) -> DataParams:
+    auto: dict[str, Any] = dict.fromkeys(DataParams.model_fields, "auto")
+    return DataParams(**{**auto, "root": root, "metric": metric or "accuracy", "merge_classes": {}})
+
+
+def _image_size(source: Source, competition: Competition) -> tuple[dict[str, Any], str]:
+    """Suggest size and channels from some of the training images."""
+    files = competition.train["file"]
+    spread = np.unique(np.linspace(0, len(files) - 1, LOOKED_AT).astype(int))
+    order = {name: position for position, name in enumerate(source.files)}
+    sides, colourful = [], False
+    for file in sorted(files.iloc[spread], key=order.__getitem__):
+        try:
+            image = decode(source.read(file), channels=3)
+        except UnreadableError:
+            continue
+        sides.append(image.shape[:2])
+        colourful = colourful or bool((image != image[..., :1]).any())
+    if not sides:
+        return {}, ""
+    height, width = (int(side) for side in np.median(sides, axis=0))
+    side = min(max(height, width), LARGEST_PX)
+    why = f"the median of {len(sides)} images is {height} x {width}"
+    return {"image_size_px": [side, side], "channels": 3 if colourful else 1}, why
+
+
+def _fill(section: Any, values: dict[str, Any]) -> None:
+    """Set values in place, so that the comments on their lines stay."""
+    for key, value in values.items():
+        if isinstance(value, list | tuple):
+            value = CommentedSeq(value)
+            value.fa.set_flow_style()
+        section[key] = value
+
+
+def _show(
+    chosen: dict[str, Found], values: dict[str, Any], competition: Competition, size: dict[str, Any], why: str
+) -> None:
+    console = Console()
+    table = Table(title=f"{len(competition.train):,} training and {len(competition.test):,} test samples")
+    for heading in ("data", "found", "how sure", "why"):
+        table.add_column(heading, overflow="fold")
+    for key, value in values.items():
+        found = chosen.get(key, Found(value, "given", ""))
+        if key in chosen:
+            shown = ", ".join(value) if isinstance(value, list | tuple) else str(value)
+            table.add_row(key, escape(shown), found.surety, escape(found.why))
+    for key, value in size.items():
+        table.add_row(f"prepare.{key}", escape(str(value)), "guess", escape(why))
+    classes = competition.classes
+    if competition.task != "regression":
+        more = f" and {len(classes) - 10} more" if len(classes) > 10 else ""
+        table.add_row("classes", escape(", ".join(classes[:10]) + more), "", f"{len(classes)} in this order")
+    (console if console.is_terminal else Console(width=WIDTH)).print(table)
+    for note in competition.notes:
+        say(f"  note: {note}")
+    for problem in competition.problems[:SHOWN_SAMPLES]:
+        say(f"  problem: {problem}")
+    if len(competition.problems) > SHOWN_SAMPLES:
+        say(f"  problem: and {len(competition.problems) - SHOWN_SAMPLES} more")
+    if competition.problems:
+        say("  set prepare.bad_samples: drop to go on without these")

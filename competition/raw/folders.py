@@ -1,0 +1,178 @@
+"""Labels that no table holds: the folders of the classes, or what the files' names begin with."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from competition.errors import CompetitionError
+from competition.params import DataParams
+from competition.raw.found import Findings, Surety
+from competition.raw.matching import is_in, says
+from competition.raw.sources import Source, normal
+
+VALIDATION = ("val", "valid", "validation", "dev")
+PLACES = ("folder", "subfolder", "prefix")  # where data.label_column may say a label is, without a table
+
+
+def given_folder(source: Source, params: DataParams, split: str) -> str | None:
+    """Return the folder that the user names for a split; None for auto.
+
+    Raises:
+        CompetitionError: there is no such folder.
+    """
+    given: str = getattr(params, f"{split}_folder")
+    if given == "auto":
+        return None
+    given = "" if given in (".", "") else normal(given)
+    if given not in source.folders and given:
+        raise CompetitionError(
+            f"{source.path} holds no folder {given!r}; data.{split}_folder can be one of "
+            f"{', '.join(map(repr, source.folders[:50]))}"
+        )
+    return given
+
+
+def test_folder(source: Source, params: DataParams, images: Iterable[str]) -> str | None:
+    """Return the folder of the test images: the one given, else the topmost that says test and holds an image."""
+    given = given_folder(source, params, "test")
+    if given is not None:
+        return given
+    holding = _holding(images)
+    named = [folder for folder in source.folders if says("test", folder) and folder in holding]
+    return min(named, key=lambda name: (name.count("/"), name), default=None)
+
+
+def _holding(images: Iterable[str]) -> set[str]:
+    """Name all folders that hold images, at any depth."""
+    return {str(parent) for image in images for parent in PurePosixPath(image).parents} - {"."}
+
+
+def read_folders(
+    source: Source, params: DataParams, images: Sequence[str], known: set[str], findings: Findings
+) -> pd.DataFrame:
+    """Read training samples whose labels stand in no table.
+
+    Args:
+        source: the competition's files.
+        params: the data section.
+        images: all images.
+        known: words of the sample submission, some of which may be classes.
+        findings: takes what is chosen and what is wrong.
+
+    Returns:
+        Columns sample_id (the path below the folder of the split), label, file; sorted by file.
+
+    Raises:
+        CompetitionError: there are no two folders of classes and no two prefixes.
+    """
+    test = test_folder(source, params, images)
+    train_images = sorted(image for image in images if test is None or not is_in(image, test))
+    tops = _tops(source, params, test, train_images)
+    inside = [(top, image) for image in train_images for top in tops if is_in(image, top)]
+    below = [(image, image.removeprefix(f"{top}/" if top else "")) for top, image in inside]
+    column = params.label_column
+    place = column if column in PLACES else _place(below, known)
+    rows = [(name, label, file) for file, name in below if (label := _label(name, place))]
+    classes = dict.fromkeys(row[1] for row in rows)
+    if place == "folder":
+        for folder in _empty(source, tops, test, classes):
+            findings.problems.append(f"the class folder {folder!r} holds no image")
+    if len(classes) < 2:
+        raise CompetitionError(
+            f"{source.path} has no table of labels, and {tops[0] or 'it'} has {len(classes)} folders of images; "
+            "expected a folder for each class, or a CSV with the names of the images and their classes: "
+            "set data.train_table or data.train_folder in params.yaml"
+        )
+    why = {
+        "folder": f"{len(classes)} folders, as {next(iter(classes))!r}",
+        "subfolder": f"{len(classes)} folders two levels down, as {next(iter(classes))!r}",
+        "prefix": f"{len(classes)} beginnings of file names, as {next(iter(classes))!r}",
+    }[place]
+    surety: Surety = "given" if column in PLACES else "likely" if place == "folder" else "guess"
+    findings.choose("train_table", "none", "likely", "no table holds labels")
+    findings.choose("label_column", place, surety, why)
+    findings.choose("train_folder", tops[0] or ".", "likely", f"{len(rows):,} images")
+    for key in ("group_column", "fold_column", "weight_column"):
+        findings.choose(key, "none", "sure", "there is no table")
+    for top in tops[1:]:
+        findings.notes.append(f"the images of {top} are used for training too")
+    return pd.DataFrame(rows, columns=["sample_id", "label", "file"])
+
+
+def _tops(source: Source, params: DataParams, test: str | None, images: Sequence[str]) -> list[str]:
+    """Find the folder whose folders are the classes, one called train, else below what merely wraps everything; and
+    one called valid beside it."""
+    given = given_folder(source, params, "train")
+    holding = _holding(images)
+    folders = [folder for folder in source.folders if folder != test and not (test and is_in(folder, test))]
+    if given is not None:
+        return [given, *_validation(folders, given, holding)]
+    named = [folder for folder in folders if says("train", folder) and folder in holding]
+    top = min(named, key=lambda folder: (folder.count("/"), folder), default="")
+    validation = _validation(folders, top, holding) if named else []
+    while True:
+        depth = top.count("/") + 1 if top else 0
+        below = [folder for folder in folders if is_in(folder, top) and folder.count("/") == depth and folder != top]
+        if len(below) != 1:
+            return [top, *validation]
+        prefixes = {_prefix(PurePosixPath(image).name) for image in images if is_in(image, below[0])}
+        if len(prefixes - {""}) < 2 and not any(is_in(folder, below[0]) for folder in folders):
+            return [top, *validation]
+        top = below[0]
+
+
+def _validation(folders: list[str], train: str, holding: set[str]) -> list[str]:
+    beside = train.rpartition("/")[0]
+    return [
+        folder
+        for folder in folders
+        if folder.rpartition("/")[0] == beside
+        and folder != train
+        and PurePosixPath(folder).name.lower() in VALIDATION
+        and folder in holding
+    ]
+
+
+def _place(below: list[tuple[str, str]], known: set[str]) -> str:
+    """Tell where the label is: in the first folder, in the deepest one, or in the file's name."""
+    parts = [PurePosixPath(name).parts for _, name in below]
+    depths = {len(names) for names in parts}
+    if depths == {1}:
+        return "prefix" if all(_prefix(names[0]) for names in parts) else "folder"
+    if min(depths, default=1) < 3:
+        return "folder"
+    first, last = {names[0] for names in parts}, {names[-2] for names in parts}
+    if known & first and not known & last:
+        return "folder"
+    if known & last and not known & first:
+        return "subfolder"
+    # Folders of a class in folders of its kind hold many images each; those of a patient in a class hold few.
+    return "subfolder" if len(parts) >= 5 * len(last) else "folder"
+
+
+def _label(name: str, place: str) -> str:
+    parts = PurePosixPath(name).parts
+    if place == "prefix":
+        return _prefix(parts[-1])
+    if len(parts) < 2:
+        return ""
+    return parts[0] if place == "folder" else parts[-2]
+
+
+def _prefix(name: str) -> str:
+    """Return what a file's name begins with, up to its number: ``cat`` of ``cat.12.jpg``."""
+    found = re.match(r"(.*?[^\W\d])[\W_]*\d", name)
+    return found[1] if found else ""
+
+
+def _empty(source: Source, tops: list[str], test: str | None, classes: dict[str, None]) -> list[str]:
+    return [
+        folder
+        for folder in source.folders
+        if folder.rpartition("/")[0] == tops[0]
+        and folder != test
+        and folder not in tops
+        and PurePosixPath(folder).name not in classes
+    ]

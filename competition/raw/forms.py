@@ -1,0 +1,261 @@
+"""The submission's form and the metric, told from the sample submission, the classes and a description."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from competition.errors import CompetitionError
+from competition.params import DataParams
+from competition.raw.found import Findings
+from competition.raw.labels import Labels, consecutive, is_number, is_whole
+from competition.scores import find_metric
+
+SHOWN_RANKS = 5  # labels of a ranking where neither metric nor sample tells how many
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a submission looks like.
+
+    Attributes:
+        kind: class, index, probability, columns, flags, tags, ranking or value.
+        columns: all columns in order.
+        id_column: the one that names the sample.
+        counter: first number of the column that counts the rows, or None.
+        counter_column: that column.
+        value_columns: those that hold the answer.
+        classes: the class of each value column (columns, flags); of a probability, the one class.
+        separator: between tags or ranks.
+        ranks: labels of a ranking.
+    """
+
+    kind: str
+    columns: tuple[str, ...]
+    id_column: str
+    counter: int | None
+    counter_column: str
+    value_columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    separator: str
+    ranks: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, written: dict[str, Any]) -> "Form":
+        lists = {key: tuple(value) for key, value in written.items() if isinstance(value, list)}
+        return cls(**{**written, **lists})
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The sample submission: its columns by what they are for. ``values`` has the columns of the answer."""
+
+    columns: tuple[str, ...]
+    id_column: str
+    counter: int | None
+    counter_column: str
+    values: pd.DataFrame
+
+    @property
+    def fractions(self) -> bool:
+        """Whether its answers are numbers, and some have a fraction."""
+        cells = [cell for column in self.values for cell in self.values[column].unique()]
+        return all(map(is_number, cells)) and any(not is_whole(cell) for cell in cells)
+
+
+def show(table: pd.DataFrame, id_column: str) -> Shown:
+    """Tell the columns of a sample submission apart."""
+    counters = {column: consecutive(table[column]) for column in table.columns
+                if column != id_column and column.lower() in ("", "index", "unnamed: 0")}  # fmt: skip
+    counter_column = next((column for column, first in counters.items() if first is not None), "")
+    found = counter_column in counters and counters[counter_column] is not None
+    answers = [column for column in table.columns if column != id_column and not (found and column == counter_column)]
+    return Shown(
+        tuple(table.columns), id_column, counters[counter_column] if found else None, counter_column, table[answers]
+    )
+
+
+def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, findings: Findings) -> Form:
+    """Tell the submission's form.
+
+    Args:
+        shown: the sample submission, or what stands in for it, without any rows.
+        labels: task and classes.
+        params: the data section.
+        metric: of the competition; "" if it is not known.
+        findings: takes what is chosen.
+
+    Raises:
+        CompetitionError: the columns are not those of the classes.
+    """
+    values = tuple(shown.values.columns)
+    kind, ranks, why = _kind(shown, labels, metric)
+    if params.submission != "auto":
+        kind = params.submission
+        findings.choose("submission", kind, "given", "")
+    else:
+        findings.choose("submission", kind, "likely" if len(shown.values) else "guess", why)
+    if kind not in _FITTING[labels.task]:
+        raise CompetitionError(
+            f"data.submission is {kind} and the task {labels.task}; expected one of {', '.join(_FITTING[labels.task])}"
+        )
+    wide = kind in ("columns", "flags")
+    if not wide and len(values) != 1:
+        raise CompetitionError(
+            f"the submission has the columns {list(shown.columns)}, and its form is {kind}; expected one column beside "
+            f"{shown.id_column!r}; correct data.submission, data.sample_submission or data.label_column"
+        )
+    classes = _columns_classes(values, labels.classes) if wide else ()
+    if kind == "probability":
+        classes = (_positive(labels, params, findings),)
+    if kind == "ranking":
+        ranks = _at(metric) or ranks or SHOWN_RANKS
+    separator = labels.separator or " "
+    return Form(kind, shown.columns, shown.id_column, shown.counter, shown.counter_column, values, classes, separator,
+                min(ranks, len(labels.classes)))  # fmt: skip
+
+
+_FITTING = {
+    "multiclass": ("class", "index", "probability", "columns", "flags", "ranking"),
+    "ordinal": ("class", "index", "probability", "columns", "flags", "ranking"),
+    "multilabel": ("columns", "flags", "tags", "probability", "ranking"),
+    "regression": ("value",),
+}
+
+
+def _kind(shown: Shown, labels: Labels, metric: str) -> tuple[str, int, str]:
+    """Return the form, the ranks of a ranking (or 0), and why."""
+    wants = find_metric(metric).wants if metric else ""
+    cells = {cell.strip() for column in shown.values for cell in shown.values[column].unique()} - {""}
+    if labels.task == "regression":
+        return "value", 0, "the labels are numbers"
+    if len(shown.values.columns) > 1:
+        if wants == "labels" or (not wants and labels.task == "multilabel" and cells and cells <= {"0", "1"}):
+            return "flags", 0, f"{len(shown.values.columns)} columns of 0 and 1"
+        return "columns", 0, f"{len(shown.values.columns)} columns of numbers"
+    if labels.task == "multilabel":
+        return "tags", 0, "several labels in a cell"
+    if metric.startswith(("map@", "top")) and _at(metric) > 1:
+        return "ranking", 0, f"{metric} wants the best classes in order"
+    ranks = max((len(cell.split()) for cell in cells), default=0)
+    if ranks > 1 and all(_ranked(cell, labels.classes) for cell in cells):
+        return "ranking", ranks, f"{ranks} classes in a cell"
+    if len(labels.classes) == 2:
+        if wants == "probabilities" or (not wants and shown.fractions):
+            return "probability", 0, "two classes and one number"
+        if not wants and set(labels.classes) == {"0", "1"}:
+            return "probability", 0, "two classes called 0 and 1"
+    if cells and all(map(is_whole, cells)) and not any(map(is_whole, labels.classes)):
+        return "index", 0, "whole numbers, where the classes are names"
+    return "class", 0, "one class for each id"
+
+
+def _ranked(cell: str, classes: Sequence[str]) -> bool:
+    """Tell whether a cell may be several classes: most competitions show some that train has not."""
+    words = cell.split()
+    known = sum(1 for word in words if word in classes)
+    alike = all(map(is_whole, words)) and all(map(is_whole, classes))
+    return len(words) > 1 and (known > 1 or alike or (known == 1 and cell not in classes))
+
+
+def _at(metric: str) -> int:
+    found = re.search(r"(?:map@|top)(\d+)", metric)
+    return int(found[1]) if found else 0
+
+
+def _columns_classes(columns: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
+    """Name the class of each column."""
+
+    def plain(name: str) -> str:
+        return re.sub(r"[^\w]|_", "", name).casefold()
+
+    for bring in (str, plain):
+        by_name = {bring(name): name for name in classes}
+        if len(by_name) == len(classes) and {bring(column) for column in columns} == set(by_name):
+            return tuple(by_name[bring(column)] for column in columns)
+    numbers = [re.sub(r"\D", "", column) for column in columns]
+    by_number = {re.sub(r"\D", "", name): name for name in classes}
+    if len(by_number) == len(classes) == len(columns) and set(numbers) == set(by_number):
+        return tuple(by_number[number] for number in numbers)
+    missing = sorted({plain(column): column for column in columns if plain(column) not in map(plain, classes)}.values())
+    foreign = sorted(name for name in classes if plain(name) not in set(map(plain, columns)))
+    raise CompetitionError(
+        f"the submission has a column for each of {len(columns)} classes and the labels are {len(classes)}: "
+        f"no sample is labelled {missing[:5]}, no column is called {foreign[:5]}; correct data.label_column, "
+        "data.merge_classes or data.submission"
+    )
+
+
+def _positive(labels: Labels, params: DataParams, findings: Findings) -> str:
+    given = params.positive_class
+    if given != "auto":
+        if given not in labels.classes:
+            raise CompetitionError(f"data.positive_class is {given!r}; the classes are {list(labels.classes)}")
+        findings.choose("positive_class", given, "given", "")
+        return given
+    name = labels.classes[-1]
+    known = set(labels.classes) == {"0", "1"}
+    why = "the class 1" if known else f"the last of {', '.join(labels.classes)}"
+    findings.choose("positive_class", name, "sure" if known else "guess", why)
+    return name
+
+
+# The metric -------------------------------------------------------------------------------------------------------
+
+# What descriptions write -> our name; the more special first, for a text that names one often names its kind too.
+_WRITTEN = (
+    (r"quadratic(ally)?[ -]weighted[ -]kappa|weighted kappa", "quadratic_kappa"),
+    (r"(mean|average)[ -]column[ -]?wise (roc )?auc|column[ -]averaged auc", "roc_auc_macro"),
+    (r"area under the (roc|receiver)|roc[ -_]auc|\bauc\b", "roc_auc"),
+    (r"log(arithmic)?[ -]?loss|cross[ -]entropy", "log_loss"),
+    (r"map ?@ ?(?P<k>\d+)|mean average precision ?(@|at) ?(?P<n>\d+)", "map@"),
+    (r"weighted[ -](averaged? )?f-?1|f-?1[ _-](score )?weighted", "f1_weighted"),
+    (r"micro[ -](averaged? )?f-?1|f-?1[ _-](score )?micro", "f1_micro"),
+    (r"macro[ -](averaged? )?f-?1|f-?1[ _-](score )?macro", "f1_macro"),
+    (r"micro[ -](averaged? )?f-?2", "f2_micro"),
+    (r"f-?2\b", "f2_samples"),
+    (r"f-?1\b|f[ -]score|f[ -]measure", "f1"),
+    (r"root[ -]mean[ -]squared?|rmse", "rmse"),
+    (r"top[ -]?(?P<k>\d+)[ -](classification )?error", "top_error"),
+    (r"accuracy|percentage of (correct|images)|categori[sz]ation accuracy", "accuracy"),
+)
+
+
+def read_metric(text: str, labels: Labels) -> tuple[str, str]:
+    """Find the metric that a description names: our name for it and its words; ("", "") if none fits the task."""
+    text = " ".join(text.lower().split())
+    sections = [text[found.start() :] for found in re.finditer(r"evaluat|scored|judged|metric", text)][:3]
+    for part in [*(section[:600] for section in sections), text]:
+        for pattern, name in _WRITTEN:
+            found = re.search(pattern, part)
+            if found and (ours := _fitting_metric(name, found, labels)):
+                return ours, found[0]
+    return "", ""
+
+
+def _fitting_metric(name: str, found: re.Match[str], labels: Labels) -> str:
+    if name in ("map@", "top_error"):
+        groups = found.groupdict()
+        number = groups.get("k") or groups.get("n")
+        name = f"map@{number}" if name == "map@" else f"top{number}_error"
+    if name == "f1":
+        name = "f1_samples" if labels.task == "multilabel" else "f1_macro"
+    if name == "roc_auc" and len(labels.classes) > 2:
+        name = "roc_auc_macro"
+    return name if labels.task in find_metric(name).tasks else ""
+
+
+def guess_metric(kind: str, labels: Labels, ranks: int) -> str:
+    """Name the metric that competitions with this form of submission have most often."""
+    if kind == "probability":
+        return "roc_auc"
+    if kind == "columns":
+        return "roc_auc_macro" if labels.task == "multilabel" else "log_loss"
+    if kind == "ranking":
+        return f"map@{ranks}"
+    return {"value": "rmse", "tags": "f1_samples", "flags": "f1_macro"}.get(kind, "accuracy")

@@ -1,0 +1,176 @@
+"""Which table is which, and which of its columns is what."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from competition.errors import CompetitionError
+from competition.raw.forms import Shown
+from competition.raw.labels import is_whole
+from competition.raw.matching import PROBE, ImageIndex, split_of
+from competition.raw.sources import Source
+from competition.raw.tables import read_table, table_names
+
+# What label columns are called, the surest first.
+LABEL_NAMES = ("label", "labels", "class", "target", "category_id", "category", "class_id", "classname", "class_name",
+               "category_name", "tags", "tag", "species", "breed", "diagnosis")  # fmt: skip
+# What columns of samples that belong together are called, without `_id`; the widest first: a place holds sequences.
+GROUP_NAMES = ("group", "patient", "subject", "driver", "person", "individual", "participant", "location", "site",
+               "sequence", "seq", "specimen")  # fmt: skip
+FOLD_NAMES = ("fold", "kfold")
+WEIGHT_NAMES = ("sample_weight", "sampleweight")
+MIN_GROUPS = 5  # fewer could not be spread over folds
+
+
+def role(name: str) -> str:
+    """Tell from its file name, or else its folder's, what a table is for; "" where neither says it."""
+    stem = PurePosixPath(name).stem.lower()
+    if re.search(r"sample|submission", stem):
+        return "sample_submission"
+    said = [split for split in ("train", "test") if re.search(rf"(?<![a-z]){split}", stem)]
+    if len(said) == 1:
+        return said[0]
+    if re.search(r"(?<![a-z])val(id|idation)?(?![a-z])", stem):
+        return "train"
+    return split_of(name.rpartition("/")[0])
+
+
+class Tables:
+    """The tables of a source, each read once.
+
+    Args:
+        source: the competition's files.
+        index: its images, by which a header is told from a first row.
+    """
+
+    def __init__(self, source: Source, index: ImageIndex) -> None:
+        self.names = table_names(source)
+        self._source, self._index = source, index
+        self._read: dict[str, pd.DataFrame] = {}
+        self.damaged: dict[str, CompetitionError] = {}
+
+    def get(self, name: str) -> pd.DataFrame:
+        """Return a table.
+
+        Raises:
+            CompetitionError: it is missing or damaged.
+        """
+        if name not in self._read:
+            table = read_table(self._source, name)
+            column = self._index.file_column(table)
+            if column is not None and self._index.find(column):  # the name of the column is one too: it is no header
+                table = read_table(self._source, name, lambda cell: True)
+            self._read[name] = table
+        return self._read[name]
+
+    def good(self, wanted: Sequence[str]) -> list[str]:
+        """Return those of these names whose tables can be read and hold something; remember what the others said."""
+        good: list[str] = []
+        for name in wanted:
+            try:
+                table = self.get(name)
+            except CompetitionError as error:
+                self.damaged[name] = error
+                continue
+            twin = any(PurePosixPath(other).name == PurePosixPath(name).name and self.get(other).equals(table)
+                       for other in good)  # fmt: skip
+            if len(table.columns) and not twin:
+                good.append(name)
+        return good
+
+
+@dataclass(frozen=True)
+class Link:
+    """Ids that meet their images in another table only: there ``id_column`` holds them, ``file_column`` the images."""
+
+    table: str
+    id_column: str
+    file_column: str
+
+
+def find_link(tables: Tables, index: ImageIndex, values: pd.Series, names: Sequence[str]) -> Link | None:
+    """Find the table that says which image an id means, where that is not the id itself."""
+    wanted = {value for value in values.head(PROBE) if value}
+    for name in tables.good(names):
+        table = tables.get(name)
+        file_column = index.file_column(table)
+        if file_column is None or not wanted:
+            continue
+        written = table[file_column].head(PROBE)
+        if index.share(written) < 0.5 or not written.map(index.names).any():
+            continue
+        for column in table.columns:
+            if column != file_column and wanted <= set(table[column]) and table[column].is_unique:
+                return Link(name, column, file_column)
+    return None
+
+
+def label_columns(
+    table: pd.DataFrame, taken: set[str | None], shown: Shown | None, test: pd.DataFrame | None
+) -> tuple[list[str], float, str]:
+    """Choose the label columns of a table.
+
+    Args:
+        table: the training table.
+        taken: its columns that are something else.
+        shown: the sample submission.
+        test: the test table.
+
+    Returns:
+        The columns (none if there is no telling), how good the evidence is from 0 to 3, and what it is.
+    """
+    others = [column for column in table.columns if column not in taken]
+    wanted = list(shown.values.columns) if shown else []
+    if wanted and set(wanted) <= set(others):
+        return wanted, 3, "as in the sample submission"
+    if len(wanted) > 1:
+        for column in others:
+            if len(set(wanted) & set(table[column].str.strip())) >= 0.9 * len(wanted):
+                return [column], 2, "its values are the submission's columns"
+    untold = [column for column in others if test is None or column not in test.columns]
+    if test is not None and len(test.columns) > 1 and len(untold) == 1:
+        return untold, 2, "the one column that the test table lacks"
+    whole = shown is not None and _whole(shown)
+    for candidates in (untold, others):
+        if len(wanted) == 1 and (alike := _alike(wanted[0], table[candidates], whole)):
+            return [alike], 1.5, f"called like {wanted[0]!r} of the sample submission"
+        named = [name for name in LABEL_NAMES for column in candidates if column.lower() == name]
+        by_name = {column.lower(): column for column in candidates}
+        if named:
+            columns = [by_name[name] for name in named]
+            fitting = [column for column in columns if not whole or table[column].head(PROBE).map(is_whole).all()]
+            return [(fitting or columns)[0]], 1, "by its name"
+    if len(others) == 1:
+        return others, 0.5, "the only other column"
+    flags = [column for column in untold if table[column].str.strip().isin(["0", "1", "0.0", "1.0"]).all()]
+    if len(flags) > 1 and len(flags) == len(untold):
+        return flags, 0.5, "columns of 0 and 1"
+    return [], 0, ""
+
+
+def _whole(shown: Shown) -> bool:
+    cells = [cell for column in shown.values for cell in shown.values[column].head(PROBE)]
+    return bool(cells) and all(map(is_whole, cells))
+
+
+def _alike(wanted: str, table: pd.DataFrame, whole: bool) -> str | None:
+    """Find the column whose name begins like another or ends like it, of the type of the sample submission's cells."""
+
+    def plain(name: str) -> str:
+        return re.sub(r"[\W_]", "", name).casefold()
+
+    alike = [column for column in table.columns
+             if len(plain(column)) > 2 and (plain(column).startswith(plain(wanted)) or plain(wanted).startswith(
+                 plain(column)))]  # fmt: skip
+    fitting = [column for column in alike if not whole or table[column].head(PROBE).map(is_whole).all()]
+    return next(iter(fitting or alike), None)
+
+
+def named_column(table: pd.DataFrame, names: Sequence[str], taken: set[str]) -> str | None:
+    """Find the column with the first of these names, whatever its case, and with or without ``_id``."""
+    plain = {re.sub(r"[\W_]?id$", "", column, flags=re.IGNORECASE).casefold(): column
+             for column in reversed(table.columns) if column not in taken}  # fmt: skip
+    return next((plain[name] for name in names if name in plain), None)

@@ -1,0 +1,120 @@
+"""What the audit of the images found, and what is done about it: which samples go, which stay in one fold."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from competition.audit import Pair, groups
+from competition.params import PrepareParams
+
+LISTED = 1000  # of a kind in report.json; the count beside them is of all
+
+
+@dataclass(frozen=True)
+class Review:
+    """The outcome.
+
+    Attributes:
+        report: for report.json: each kind's count, what was done, and the first of them.
+        lines: the same for people.
+        dropped: positions of the training samples that go.
+        refused: what the user said to fail on.
+        group_of: (n,) text for each sample, the same for those that must share a fold; "" for one alone.
+        shown: pairs of sample positions that a picture should show, with a caption each.
+    """
+
+    report: dict[str, Any]
+    lines: list[str]
+    dropped: set[int]
+    refused: list[str]
+    group_of: list[str]
+    shown: list[tuple[int, int, str]]
+
+
+def review(samples: pd.DataFrame, pairs: list[Pair], constant: np.ndarray, params: PrepareParams) -> Review:
+    """Decide about like and constant images.
+
+    Args:
+        samples: all readable samples, train before test, with sample_id, split, label and group.
+        pairs: like images, by the position of their samples.
+        constant: bool (n,), images of one colour.
+        params: what to do with each kind.
+    """
+    ids, labels = samples["sample_id"].to_numpy(object), samples["label"].to_numpy(object)
+    train = (samples["split"] == "train").to_numpy()
+    among = [pair for pair in pairs if train[pair.first] and train[pair.second]]
+    conflicts = [pair for pair in among if labels[pair.first] != labels[pair.second]]
+    same = [pair for pair in among if labels[pair.first] == labels[pair.second]]
+    leaks = [pair for pair in pairs if train[pair.first] != train[pair.second]]
+    in_test = [pair for pair in pairs if not train[pair.first] and not train[pair.second]]
+    plain = [int(position) for position in np.flatnonzero(constant & train)]
+
+    def told(pair: Pair) -> str:
+        how = "the same file" if pair.exact else f"{pair.bits} bits apart"
+        return f"{ids[pair.first]!r} and {ids[pair.second]!r} ({how})"
+
+    conflicted = _components_of(len(samples), among, conflicts)
+    kinds: list[tuple[str, str, list[Any], Callable[[Any], str], set[int]]] = [
+        ("duplicates", params.duplicates, same, told, {pair.second for pair in same} - conflicted),
+        ("conflicts", params.conflicts, conflicts,
+         lambda pair: f"{told(pair)}: {labels[pair.first]!r} and {labels[pair.second]!r}", conflicted),
+        ("leaks", params.leaks, leaks, told, {pair.first for pair in leaks}),
+        ("constant", params.constant, plain, lambda position: repr(ids[position]), set(plain)),
+    ]  # fmt: skip
+    report: dict[str, Any] = {}
+    lines, refused, dropped = [], [], set()
+    for name, choice, found, tell, gone in kinds:
+        report[name] = {"count": len(found), "choice": choice, "dropped": len(gone) if choice == "drop" else 0,
+                        "listed": [tell(each) for each in found[:LISTED]]}  # fmt: skip
+        if not found:
+            continue
+        done = f"{len(gone):,} images dropped" if choice == "drop" else "kept"
+        lines.append(f"{_WORDS[name].format(n=len(found))}, first {tell(found[0])}: {done}")
+        if choice == "fail":
+            refused += [f"{_WORDS[name].format(n=1)}: {tell(each)}" for each in found]
+        if choice == "drop":
+            dropped |= gone
+    report["duplicates"]["exact"] = sum(pair.exact for pair in same)
+    report["in_test"] = {"count": len(in_test), "listed": [told(pair) for pair in in_test[:LISTED]]}
+    report["constant_in_test"] = {"count": int((constant & ~train).sum())}
+    shown = [(pair.first, pair.second, f"{name}, {pair.bits} bits") for name, found in
+             (("conflict", conflicts), ("leak", leaks), ("duplicate", same)) for pair in found]  # fmt: skip
+    kept = [pair for pair in among if not {pair.first, pair.second} & dropped]
+    return Review(report, lines, dropped, refused, _groups(samples, kept), shown)
+
+
+_WORDS = {
+    "duplicates": "{n:,} pairs of like training images",
+    "conflicts": "{n:,} pairs of like training images with different labels",
+    "leaks": "{n:,} pairs of a training and a test image that are alike",
+    "constant": "{n:,} training images of one colour",
+}
+
+
+def _components_of(n: int, among: list[Pair], conflicts: list[Pair]) -> set[int]:
+    """Return all samples that are linked, over any number of like ones, to a conflict."""
+    if not conflicts:
+        return set()
+    component = groups(n, among)
+    wrong = {component[pair.first] for pair in conflicts}
+    linked = {pair.first for pair in among} | {pair.second for pair in among}
+    return {position for position in linked if component[position] in wrong}
+
+
+def _groups(samples: pd.DataFrame, kept: list[Pair]) -> list[str]:
+    """Join like samples with the competition's own groups."""
+    given = samples["group"].to_numpy(object)
+    rows_of = pd.Series(range(len(samples))).groupby(given).agg(list)
+    chains = [Pair(first, second, True, 0) for name, rows in rows_of.items() if name
+              for first, second in pairwise(rows)]  # fmt: skip
+    component = groups(len(samples), [*kept, *chains])
+    sizes = np.bincount(component, minlength=len(samples))
+    ids = samples["sample_id"].to_numpy(object)
+    return [
+        (given[first] or f"like {ids[first]}") if sizes[first] > 1 or given[first] else ""
+        for first in (int(each) for each in component)
+    ]

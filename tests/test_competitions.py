@@ -1,0 +1,83 @@
+"""Replicas of the layouts of real competitions, from the download to a submission that their graders accept."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from competition import policies, reading
+from competition.initialise import initialise
+from competition.params import Params
+from tests.conftest import ROOT, set_values
+from tests.replicas import REPLICAS, Replica
+
+# The smallest work with which every stage still does its own.
+SMALL = {
+    "prepare.image_size_px": [8, 8],
+    "prepare.folds": 2,
+    "augment.views": 0,
+    "augment.policy": [],
+    "model": {"family": "softmax"},
+    "tune.max_trials": 0,
+    "tune.space": {},
+    "train.epochs": 2,
+    "train.folds": 2,
+    "predict.views": 1,
+    "predict.policy": [],
+}
+
+
+def started(replica: Replica, folder: Path) -> Params:
+    """Write a replica's download and let init write params.yaml."""
+    download, params = folder / "download", folder / "params.yaml"
+    download.mkdir()
+    root = replica.write(download)
+    params.write_text((ROOT / "params.yaml").read_text())
+    initialise(root, params, None)
+    set_values(params, {**SMALL, **replica.edits})
+    return reading.load(params, checks=(policies.check,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replica", REPLICAS, ids=lambda replica: replica.name)
+def test_straight_from_the_download(replica: Replica, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """init, the five stages, and the competition's own rules on what comes out."""
+    from competition.stages.augment import augment
+    from competition.stages.predict import predict
+    from competition.stages.prepare import prepare
+    from competition.stages.train import train
+    from competition.stages.tune import tune
+
+    monkeypatch.chdir(tmp_path)
+    read = started(replica, tmp_path)
+    folders = {name: tmp_path / name for name in ("prepare", "augment", "tune", "train", "predict")}
+    made = {"prepared": folders["prepare"], "augmented": folders["augment"]}
+    prepare(read.prepare, read.data, out=folders["prepare"], seed=1)
+    augment(read.augment, prepared=folders["prepare"], out=folders["augment"], seed=1)
+    tune(read.tune, read.recipe, **made, out=folders["tune"], seed=1, threads=1)
+    train(read.recipe, **made, tuned=folders["tune"], out=folders["train"], seed=1, threads=1)
+    predict(read.predict, prepared=folders["prepare"], trained=folders["train"], out=folders["predict"], seed=1,
+            threads=1)  # fmt: skip
+    contract = json.loads((folders["prepare"] / "contract.json").read_text())
+    assert contract["task"] == replica.task
+    assert replica.mistakes((folders["predict"] / "submission.csv").read_bytes()) == []
+
+
+def test_comments_stay(tmp_path: Path) -> None:
+    """init changes values of the data section, and the image size; every comment and every other value stays."""
+    replica = next(replica for replica in REPLICAS if replica.name.startswith("ranzcr"))
+    params = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text()
+    params.write_text(text)
+    (tmp_path / "download").mkdir()
+    initialise(replica.write(tmp_path / "download"), params, "roc_auc_macro")
+    after = params.read_text()
+    comments = [line.partition("# ")[2] for line in text.splitlines()]
+    assert [line.partition("# ")[2] for line in after.splitlines()] == comments
+    before, now = (YAML(typ="safe").load(each) for each in (text, after))
+    for section in now:
+        same = now[section] == before[section]
+        assert same == (section not in ("data", "prepare")), section
+    assert now["data"]["metric"] == "roc_auc_macro"
+    assert now["data"]["group_column"] == "PatientID"

@@ -1,0 +1,316 @@
+"""Decisions gain where the plain one is wrong, on samples they were not fitted on, and nowhere else."""
+
+import json
+
+import numpy as np
+import pytest
+
+from competition import decisions
+from competition.decisions import Decision, apply, cross_fit, fit, plain
+from competition.scores import find_metric
+
+Data = tuple[np.ndarray, np.ndarray]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def imbalanced(rng: np.random.Generator, n: int = 3000, k: int = 5) -> Data:
+    """Calibrated probabilities of classes from frequent to rare: the most probable class is seldom a rare one."""
+    prior = 4.0 ** -np.arange(k)
+    prior /= prior.sum()
+    truth = rng.choice(k, n, p=prior)
+    logits = rng.normal(size=(n, k)) + np.log(prior)
+    logits[np.arange(n), truth] += 1
+    return truth, softmax(logits)
+
+
+def rare_labels(rng: np.random.Generator, n: int = 3000, k: int = 4) -> Data:
+    """Calibrated probabilities that seldom reach one half."""
+    seen = rng.normal(size=(n, k))
+    probabilities = 1 / (1 + np.exp(2.5 + 0.3 * np.arange(k) - 1.5 * seen))
+    return (rng.random((n, k)) < probabilities).astype(np.uint8), probabilities.astype(np.float32)
+
+
+def skewed_grades(rng: np.random.Generator, n: int = 3000, k: int = 5) -> Data:
+    """Grades of which most are 0, predicted halfway to the middle."""
+    truth = np.minimum(rng.geometric(0.5, n) - 1, k - 1)
+    centre = 1 + 0.5 * truth + 0.3 * rng.normal(size=n)
+    return truth, softmax(-((np.arange(k) - centre[:, None]) ** 2))
+
+
+def overconfident(rng: np.random.Generator, n: int = 3000, k: int = 4) -> Data:
+    """Always surely one class, right in nine of ten."""
+    truth = rng.integers(0, k, n)
+    claimed = np.where(rng.random(n) < 0.9, truth, rng.integers(0, k, n))
+    return truth, np.where(claimed[:, None] == np.arange(k), 1, 0).astype(np.float32)
+
+
+def overconfident_labels(rng: np.random.Generator) -> Data:
+    truth, probabilities = overconfident(rng)
+    return np.eye(4, dtype=np.uint8)[truth], probabilities
+
+
+CASES = {
+    "multipliers, macro": ("f1_macro", "multiclass", imbalanced, "multipliers", 0.02),
+    "multipliers, weighted": ("f1_weighted", "ordinal", imbalanced, "multipliers", 0.005),
+    "thresholds, macro": ("f1_macro", "multilabel", rare_labels, "thresholds", 0.1),
+    "thresholds, weighted": ("f1_weighted", "multilabel", rare_labels, "thresholds", 0.1),
+    "thresholds, micro": ("f1_micro", "multilabel", rare_labels, "thresholds", 0.1),
+    "thresholds, f2 samples": ("f2_samples", "multilabel", rare_labels, "thresholds", 0.1),
+    "cuts": ("quadratic_kappa", "ordinal", skewed_grades, "cuts", 0.1),
+    "clip": ("log_loss", "multiclass", overconfident, "clip", -0.5),
+    "clip, multilabel": ("log_loss", "multilabel", overconfident_labels, "clip", -0.5),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gains_on_new_samples_where_the_plain_decision_is_wrong(case: str) -> None:
+    name, task, make, kind, least = CASES[case]
+    metric, rng = find_metric(name), np.random.default_rng(0)
+    fitted = fit(metric, task, *make(rng))
+    truth, probabilities = make(rng)
+    unfitted = plain(metric, task, probabilities.shape[1])
+    assert fitted.kind == unfitted.kind == kind and len(fitted.values) == len(unfitted.values)
+    before, after = (metric(truth, apply(decision, task, probabilities)) for decision in (unfitted, fitted))
+    assert abs(after - before) > abs(least) and metric.better(after, before)
+
+
+def test_subset_accuracy_is_fitted_by_thresholds() -> None:
+    """Scores of which each class has its own scale."""
+    metric, rng = find_metric("accuracy"), np.random.default_rng(0)
+    truth = (rng.random((2000, 3)) < 0.5).astype(np.uint8)
+    probabilities = np.clip((0.25 + 0.5 * truth + 0.1 * rng.normal(size=truth.shape)) * [0.3, 0.6, 1], 0, 1)
+    fitted = fit(metric, "multilabel", truth[::2], probabilities[::2].astype(np.float32))
+    assert metric(truth[1::2], apply(fitted, "multilabel", probabilities[1::2])) > 0.95
+
+
+NOISE = {
+    "multipliers": ("f1_macro", "multiclass", 0.005),
+    "thresholds": ("accuracy", "multilabel", 0.01),
+    "cuts": ("quadratic_kappa", "ordinal", 0.01),
+}
+
+
+@pytest.mark.parametrize("kind", NOISE)
+def test_noise_shows_a_gain_in_sample_but_none_when_cross_fitted(kind: str) -> None:
+    name, task, least = NOISE[kind]
+    metric, rng = find_metric(name), np.random.default_rng(0)
+    gains = []
+    for _ in range(30):
+        truth = rng.integers(0, 2, (300, 4)).astype(np.uint8) if task == "multilabel" else rng.integers(0, 4, 300)
+        logits = rng.normal(size=(300, 4))
+        probabilities = (1 / (1 + np.exp(-logits))).astype(np.float32) if task == "multilabel" else softmax(logits)
+        unfitted, fitted = plain(metric, task, 4), fit(metric, task, truth, probabilities)
+        assert fitted.kind == kind
+        crossed = cross_fit(metric, task, truth, probabilities, rng.integers(0, 5, 300), False)
+        before = metric(truth, apply(unfitted, task, probabilities))
+        gains.append([metric(truth, apply(fitted, task, probabilities)) - before, metric(truth, crossed) - before])
+    in_sample, honest = np.mean(gains, axis=0)
+    error = np.std(gains, axis=0)[1] / np.sqrt(len(gains))
+    assert in_sample > least + 3 * error
+    assert honest < 3 * error
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "expected"),
+    [
+        ("accuracy", "multiclass", Decision("multipliers", (1.0, 1.0, 1.0))),
+        ("f1_micro", "ordinal", Decision("multipliers", (1.0, 1.0, 1.0))),
+        ("f1_macro", "multiclass", Decision("multipliers", (1.0, 1.0, 1.0))),
+        ("f1_macro", "multilabel", Decision("thresholds", (0.5, 0.5, 0.5))),
+        ("f2_samples", "multilabel", Decision("thresholds", (0.5, 0.5, 0.5))),
+        ("accuracy", "multilabel", Decision("thresholds", (0.5, 0.5, 0.5))),
+        ("quadratic_kappa", "ordinal", Decision("cuts", (0.5, 1.5))),
+        ("log_loss", "multiclass", Decision("clip", (0.0,))),
+        ("log_loss", "multilabel", Decision("clip", (0.0,))),
+        ("roc_auc_macro", "multiclass", Decision("none")),
+        ("map@3", "multilabel", Decision("none")),
+        ("top2_error", "multiclass", Decision("none")),
+        ("rmse", "regression", Decision("none")),
+    ],
+)
+def test_fitted_on_perfect_predictions_is_plain(name: str, task: str, expected: Decision) -> None:
+    """Any threshold between 0 and 1 would be as good, and so on: equals go to the plain one."""
+    truth = np.array([0, 1, 2, 2, 1, 0, 0])
+    probabilities = np.eye(3, dtype=np.float32)[truth]
+    true = probabilities.astype(np.uint8) if task == "multilabel" else truth
+    assert plain(find_metric(name), task, 3) == expected
+    assert fit(find_metric(name), task, true, probabilities) == expected
+
+
+def test_plain_decisions() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = softmax(3 * rng.normal(size=(200, 4)))
+    labels = apply(plain(find_metric("f1_macro"), "multiclass", 4), "multiclass", probabilities)
+    assert labels.dtype == np.int64 and (labels == probabilities.argmax(axis=1)).all()
+    many = apply(plain(find_metric("f1_macro"), "multilabel", 4), "multilabel", probabilities)
+    assert many.dtype == np.uint8 and (many == (probabilities >= 0.5)).all()
+    assert (apply(plain(find_metric("f1_macro"), "multilabel", 1), "multilabel", np.full((1, 1), 0.5)) == 1).all()
+    grades = apply(plain(find_metric("quadratic_kappa"), "ordinal", 4), "ordinal", probabilities)
+    assert grades.dtype == np.int64 and (grades == np.rint(probabilities @ np.arange(4.0))).all()
+    kept = apply(plain(find_metric("log_loss"), "multiclass", 4), "multiclass", probabilities)
+    assert kept.dtype == np.float64 and np.allclose(kept, probabilities, atol=1e-6)
+    assert apply(Decision("none"), "multiclass", probabilities) is probabilities
+    assert (apply(Decision("none"), "regression", probabilities[:, :1]) == probabilities[:, 0]).all()
+
+
+def test_apply() -> None:
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.1, 0.3, 0.6], [0.0, 1.0, 0.0]], np.float32)
+    assert apply(Decision("multipliers", (1, 3, 1)), "multiclass", probabilities).tolist() == [1, 1, 1]
+    assert apply(Decision("thresholds", (0.5, 0.35, 0.05)), "multilabel", probabilities).tolist() == [
+        [1, 0, 1],
+        [0, 0, 1],
+        [0, 1, 0],
+    ]
+    assert apply(Decision("cuts", (0.2, 1.2)), "ordinal", probabilities).tolist() == [1, 2, 1]
+    clipped = apply(Decision("clip", (0.2,)), "multilabel", probabilities)
+    assert np.allclose(clipped, [[0.6, 0.3, 0.2], [0.2, 0.3, 0.6], [0.2, 0.8, 0.2]])
+    rows = apply(Decision("clip", (0.2,)), "multiclass", probabilities)
+    assert np.allclose(rows, clipped / clipped.sum(axis=1, keepdims=True))
+
+
+def test_at_least_one_gives_an_empty_sample_the_class_nearest_to_its_threshold() -> None:
+    probabilities = np.array([[0.4, 0.2], [0.1, 0.3], [0.95, 0.4]], np.float32)
+    values = (0.9, 0.35)
+    assert apply(Decision("thresholds", values), "multilabel", probabilities).tolist() == [[0, 0], [0, 0], [1, 1]]
+    decided = apply(Decision("thresholds", values, at_least_one=True), "multilabel", probabilities)
+    assert decided.tolist() == [[0, 1], [0, 1], [1, 1]]  # 0.4 / 0.9 < 0.2 / 0.35
+    metric, (truth, predicted) = find_metric("f2_samples"), rare_labels(np.random.default_rng(0), 500)
+    fitted = fit(metric, "multilabel", truth, predicted, at_least_one=True)
+    assert fitted.at_least_one and plain(metric, "multilabel", 4, at_least_one=True).at_least_one
+    crossed = cross_fit(metric, "multilabel", truth, predicted, np.arange(500) % 3, at_least_one=True)
+    assert crossed.any(axis=1).all()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_json_round_trip(case: str) -> None:
+    name, task, make, _, _ = CASES[case]
+    truth, probabilities = make(np.random.default_rng(0), *([] if "multilabel" in case and "clip" in case else [200]))
+    decision = fit(find_metric(name), task, truth, probabilities)
+    stored = Decision.from_json(json.loads(json.dumps(decision.to_json())))
+    assert stored == decision and Decision.from_json(json.loads(json.dumps(Decision("none").to_json()))).values == ()
+    assert (apply(stored, task, probabilities) == apply(decision, task, probabilities)).all()
+
+
+def test_cross_fit_decides_every_part_by_the_others() -> None:
+    metric, rng = find_metric("f1_macro"), np.random.default_rng(0)
+    truth, probabilities = imbalanced(rng, 600)
+    parts = rng.choice([2, 5, 9], 600)
+    crossed = cross_fit(metric, "multiclass", truth, probabilities, parts, False)
+    for part in (2, 5, 9):
+        others = parts != part
+        decision = fit(metric, "multiclass", truth[others], probabilities[others])
+        assert (crossed[~others] == apply(decision, "multiclass", probabilities[~others])).all()
+    with pytest.raises(ValueError, match="one part"):
+        cross_fit(metric, "multiclass", truth, probabilities, np.zeros(600, np.int64), False)
+    target, values = rng.normal(size=600), rng.normal(size=(600, 1)).astype(np.float32)
+    assert (cross_fit(find_metric("rmse"), "regression", target, values, parts, False) == values[:, 0]).all()
+
+
+# What is tried is counted up from sums, not scored anew: these hold the counting to the metric.
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("f1_macro", "multiclass"),
+        ("f1_weighted", "multiclass"),
+        ("f1_micro", "multilabel"),
+        ("f0.5_micro", "multilabel"),
+        ("f2_samples", "multilabel"),
+        ("accuracy", "multilabel"),
+        ("quadratic_kappa", "ordinal"),
+    ],
+)
+def test_search_climbs_step_by_step_to_the_score_of_its_decision(
+    name: str, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric, rng, steps = find_metric(name), np.random.default_rng(0), []
+    choose = decisions._choose
+
+    def spy(curve: np.ndarray, splits: np.ndarray, now: float, curve_now: float, plain: float) -> float:
+        chosen = choose(curve, splits, now, curve_now, plain)
+        steps.append((float(curve_now), float(curve_now if chosen == now else curve.max())))
+        return chosen
+
+    monkeypatch.setattr(decisions, "_choose", spy)
+    for _ in range(10):
+        steps.clear()
+        make = {"multiclass": imbalanced, "multilabel": rare_labels, "ordinal": skewed_grades}[task]
+        truth, probabilities = make(rng, 200, 6)
+        fitted = fit(metric, task, truth, probabilities)
+        ends = [after for before, after in steps]
+        starts = [before for before, after in steps]
+        breaks = sum(abs(end - start) > 1e-9 for end, start in zip(ends[:-1], starts[1:], strict=True))
+        assert breaks <= (1 if task == "ordinal" else 0)  # the second climb of the cuts
+        assert metric(truth, apply(fitted, task, probabilities)) == pytest.approx(max(ends), abs=1e-9)
+        if task != "multilabel":
+            assert starts[0] == pytest.approx(metric(truth, apply(plain(metric, task, 6), task, probabilities)))
+
+
+def brute_force(
+    name: str, task: str, truth: np.ndarray, probabilities: np.ndarray, decision: Decision, at: int
+) -> float:
+    """Return the best score with any other number at one place of a decision."""
+    metric = find_metric(name)
+    numbers = np.unique(probabilities) if task == "multilabel" else np.unique(decisions._expected_class(probabilities))
+    tried = [numbers[0] / 2, *(numbers[:-1] + numbers[1:]) / 2, (numbers[-1] + (1 if task == "multilabel" else 9)) / 2]
+    best = -np.inf
+    for number in tried:
+        values = list(decision.values)
+        values[at] = number
+        if values == sorted(values) or task == "multilabel":
+            best = max(best, metric(truth, apply(Decision(decision.kind, tuple(values)), task, probabilities)))
+    return best
+
+
+@pytest.mark.parametrize("name", ["f1_macro", "f1_weighted", "f1_micro", "f2_micro", "f2_samples", "accuracy"])
+def test_no_other_threshold_of_a_class_is_better(name: str) -> None:
+    metric, rng = find_metric(name), np.random.default_rng(0)
+    for levels in (5, 1000):
+        truth, probabilities = rare_labels(rng, 40, 2)
+        probabilities = (np.ceil(probabilities * levels) / levels).astype(np.float32)  # ties, and some 1
+        fitted = fit(metric, "multilabel", truth, probabilities)
+        assert all(0 < value < 1 for value in fitted.values)
+        reached = metric(truth, apply(fitted, "multilabel", probabilities))
+        for label in range(2):
+            best = brute_force(name, "multilabel", truth, probabilities, fitted, label)
+            assert reached == pytest.approx(best, abs=1e-12)
+
+
+def test_no_other_cut_is_better() -> None:
+    metric, rng = find_metric("quadratic_kappa"), np.random.default_rng(0)
+    for k in (2, 4):
+        truth, probabilities = skewed_grades(rng, 60, k)
+        fitted = fit(metric, "ordinal", truth, probabilities)
+        assert list(fitted.values) == sorted(fitted.values)
+        reached = metric(truth, apply(fitted, "ordinal", probabilities))
+        for number in range(k - 1):
+            best = brute_force("quadratic_kappa", "ordinal", truth, probabilities, fitted, number)
+            assert reached == pytest.approx(best, abs=1e-12)
+
+
+def test_multipliers_are_the_best_of_two_classes_within_their_range() -> None:
+    metric, rng = find_metric("f1_macro"), np.random.default_rng(0)
+    for _ in range(5):
+        truth, probabilities = imbalanced(rng, 500, 2)
+        fitted = fit(metric, "multiclass", truth, probabilities)
+        assert all(0.2 <= value <= 5 for value in fitted.values)
+        tried = [Decision("multipliers", (1.0, float(value))) for value in np.geomspace(1 / 25, 25, 400)]
+        best = max(metric(truth, apply(decision, "multiclass", probabilities)) for decision in tried)
+        assert metric(truth, apply(fitted, "multiclass", probabilities)) > best - 0.02
+
+
+def test_fit_is_deterministic_and_bears_missing_classes() -> None:
+    rng = np.random.default_rng(0)
+    truth, probabilities = imbalanced(rng, 100, 8)
+    truth = np.minimum(truth, 1)
+    for name in ("f1_macro", "quadratic_kappa", "log_loss"):
+        decision = fit(find_metric(name), "ordinal", truth, probabilities)
+        assert decision == fit(find_metric(name), "ordinal", truth, probabilities)
+    for name in ("f1_macro", "f1_micro", "f1_samples"):
+        nothing = np.zeros((100, 8), np.uint8)
+        assert fit(find_metric(name), "multilabel", nothing, probabilities).values == (0.5,) * 8

@@ -1,0 +1,108 @@
+"""What stands in label cells: classes, tags, values."""
+
+import pandas as pd
+import pytest
+
+from competition.errors import CompetitionError
+from competition.raw.found import Findings
+from competition.raw.labels import Labels, from_cells, from_columns, natural
+
+
+def read(cells: list[str], **changed: object) -> tuple[Labels, list[str]]:
+    told: list[str] = []
+    options = {"task": "auto", "separator": "auto", "merge": {}, "fractions": False, **changed}
+    labels = from_cells(
+        pd.Series(cells, name="label"), tell=lambda row, what: told.append(f"{row} {what}"), findings=Findings(),
+        **options,
+    )  # fmt: skip
+    return labels, told
+
+
+CELLS = {
+    "names": (["cat", "dog", "cat"], "multiclass", ("cat", "dog"), ""),
+    "names of several words": (
+        ["Sugar beet", "Common Chickweed", "Fat Hen", "Loose Silky-bent", "Common wheat"],
+        "multiclass",
+        ("Common Chickweed", "Common wheat", "Fat Hen", "Loose Silky-bent", "Sugar beet"),
+        "",
+    ),
+    "a name inside a name": (["dog", "hot dog", "cat"], "multiclass", ("cat", "dog", "hot dog"), ""),
+    "crossed names": (
+        ["red apple", "green apple", "red pear", "green pear"],
+        "multiclass",
+        ("green apple", "green pear", "red apple", "red pear"),
+        "",
+    ),
+    "whole numbers": (["2", "10", "0", "1"], "multiclass", ("0", "1", "2", "10"), ""),
+    "spaced tags": (["scab rust", "scab", "rust", "healthy"], "multilabel", ("healthy", "rust", "scab"), " "),
+    "comma tags": (["a, b", "b, c", "a, c", "a, b, c"], "multilabel", ("a", "b", "c"), ","),
+    "pipe tags": (["No Finding", "Mass|Fluid", "Fluid", "Mass"], "multilabel", ("Fluid", "Mass", "No Finding"), "|"),
+    "numbered tags": (["448 782", "2429 448", "782", "448"], "multilabel", ("448", "782", "2429"), " "),
+    "fractions": (["1.5", "2", "3.25"], "regression", ("label",), ""),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_tasks_are_told_from_cells(name: str) -> None:
+    cells, task, classes, separator = CELLS[name]
+    labels, told = read(cells)
+    assert (labels.task, labels.classes, labels.separator, told) == (task, classes, separator, [])
+
+
+def test_whole_numbers_are_values_where_the_submission_has_fractions() -> None:
+    assert read(["1", "50", "99"], fractions=True)[0].task == "regression"
+    assert read(["0", "1", "1"], fractions=True)[0].task == "multiclass"  # a probability
+
+
+def test_tags_are_written_in_class_order() -> None:
+    assert read(["b a", "a", "b", "c"])[0].texts == ["a|b", "a", "b", "c"]
+
+
+def test_the_user_is_right() -> None:
+    assert read(["a b", "a", "b", "c"], separator="none")[0].task == "multiclass"
+    assert read(["a/b", "a"], separator="/")[0].texts == ["a|b", "a"]
+    assert read(["3", "1"], task="regression")[0].texts == ["3", "1"]
+    with pytest.raises(CompetitionError, match="only multilabel has tags"):
+        read(["a b"], separator=" ", task="multiclass")
+
+
+def test_merged_labels_are_one_class() -> None:
+    labels, _ = read(["cat", "dog", "wolf"], merge={"canine": ("dog", "wolf")})
+    assert (labels.classes, labels.texts) == (("canine", "cat"), ["cat", "canine", "canine"])
+
+
+def test_wrong_cells_are_told() -> None:
+    labels, told = read(["cat", " ", "dog"])
+    assert labels.texts == ["cat", None, "dog"]
+    assert told == ["1 has an empty label"]
+    labels, told = read(["1.5", "x"], task="regression")
+    assert labels.texts == ["1.5", None]
+    assert told == ["1 has the label 'x'; expected a number"]
+
+
+def test_a_class_with_a_bar_in_its_name_is_refused_among_tags() -> None:
+    with pytest.raises(CompetitionError, match=r"samples\.csv"):
+        read(["a|x b", "b"], separator=" ")
+
+
+def columns(**values: list[str]) -> tuple[Labels, list[str]]:
+    told: list[str] = []
+    labels = from_columns(
+        pd.DataFrame(values), task="auto", merge={}, tell=lambda row, what: told.append(f"{row} {what}"),
+        findings=Findings(),
+    )  # fmt: skip
+    return labels, told
+
+
+def test_columns_of_0_and_1() -> None:
+    one, _ = columns(rust=["1", "0", "0"], healthy=["0", "1", "1"])
+    assert (one.task, one.classes, one.texts) == ("multiclass", ("rust", "healthy"), ["rust", "healthy", "healthy"])
+    several, _ = columns(sea=["1", "0", "1.0"], sun=["1", "0", "0"])
+    assert (several.task, several.texts) == ("multilabel", ["sea|sun", "", "sea"])
+    _, told = columns(sea=["1", "0", "2"], sun=["0", "1", "0"])
+    assert told == ["2 has the labels ['2', '0']; expected 0 or 1 in each column"]
+
+
+def test_classes_are_sorted_as_people_count() -> None:
+    assert natural(["10", "9", "-1"]) == ("-1", "9", "10")
+    assert natural(["b", "a", "10", "9"]) == ("10", "9", "a", "b")

@@ -1,0 +1,218 @@
+"""What prepare makes of like, constant and unreadable images, of given folds, and of every task."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from competition.errors import CompetitionError, MistakesError
+from competition.params import PrepareParams
+from competition.raw.tables import parse_table
+from competition.stages.prepare import prepare
+from tests.conftest import Files, data_params, write_folder
+
+CLASSES = ("ant", "bee", "cow")
+
+
+def photo(seed: int, size: int = 48) -> np.ndarray:
+    """Return uint8 (size, size, 3) with coarse and fine structure like a photograph's, other ones for every seed."""
+    rng, image = np.random.default_rng(seed), np.full((size, size, 3), 128.0)
+    for cells, contrast in ((4, 60), (9, 40), (20, 25)):
+        grid = rng.uniform(-contrast, contrast, (cells, cells, 1)) + rng.uniform(-15, 15, (cells, cells, 3))
+        image += cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.clip(image, 10, 245).astype(np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def jpg(image: np.ndarray, quality: int = 70) -> bytes:
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def competition(columns: dict[str, list[str]] | None = None, train: int = 24, test: int = 4) -> Files:
+    """Return a competition of photographs that are nothing like each other."""
+    files: Files = {f"train/{n}.png": png(photo(n)) for n in range(train)}
+    files |= {f"test/{n}.png": png(photo(n)) for n in range(1000, 1000 + test)}
+    table = {"id": [str(n) for n in range(train)], "label": [CLASSES[n % 3] for n in range(train)], **(columns or {})}
+    files["train.csv"] = pd.DataFrame(table).to_csv(index=False).encode()
+    files["test.csv"] = "".join(f"{line}\n" for line in ["id", *range(1000, 1000 + test)]).encode()
+    return files
+
+
+def run(folder: Path, files: Files, data: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
+    """Prepare and return samples, report and contract."""
+    root = write_folder(folder / "raw", files)
+    params = {"image_size_px": (32, 32), "channels": 3, "resize": "squash", "folds": 3, "bad_samples": "fail",
+              "duplicates": "keep", "conflicts": "keep", "leaks": "keep", "constant": "keep", "alike_bits": 3,
+              **changed}  # fmt: skip
+    prepare(PrepareParams(**params), data_params(root, **(data or {})), out=folder / "prepare", seed=1)
+    samples = parse_table((folder / "prepare/samples.csv").read_bytes(), "samples.csv")
+    report, contract = (
+        json.loads((folder / "prepare" / f"{name}.json").read_text()) for name in ("report", "contract")
+    )
+    train = samples[samples["split"] == "train"].set_index("sample_id")
+    return {"samples": samples, "train": train, "report": report, "contract": contract}
+
+
+def alike(files: Files, copies: dict[str, str], how: Any = None) -> Files:
+    """Give images the content of others, as they are or encoded anew."""
+    for copy, original in copies.items():
+        image = cv2.imdecode(np.frombuffer(files[original], np.uint8), cv2.IMREAD_COLOR)
+        files[copy] = files[original] if how is None else how(image)
+    return files
+
+
+HOW = {
+    "same file": None,
+    "encoded anew": lambda image: jpg(image, 60),
+    "brighter": lambda image: png(cv2.add(image, (10, 10, 10, 0))),
+    "half the size": lambda image: png(cv2.resize(image, (24, 24), interpolation=cv2.INTER_AREA)),
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_like_images_share_a_fold(tmp_path: Path, how: str) -> None:
+    """Ten pairs; without the audit some would straddle folds."""
+    files = alike(competition(), {f"train/{n + 12}.png": f"train/{n}.png" for n in range(10)}, HOW[how])
+    done = run(tmp_path, files)
+    found = [n for n in range(10) if done["train"]["group"][str(n)]]
+    for n in found:
+        assert done["train"]["fold"][str(n)] == done["train"]["fold"][str(n + 12)]
+        assert done["train"]["group"][str(n)] == done["train"]["group"][str(n + 12)] == f"like {n}"
+    assert len(found) >= (10 if how == "same file" else 8)  # the audit would rather miss a pair than make one up
+    assert done["report"]["alike"]["duplicates"]["count"] == len(found)
+    assert done["report"]["alike"]["duplicates"]["exact"] == (10 if how == "same file" else 0)
+    assert set(done["train"]["group"][[str(n) for n in (10, 11, 22, 23)]]) == {""}
+    assert (tmp_path / "prepare/alike.png").exists()
+
+
+def test_nothing_alike(tmp_path: Path) -> None:
+    done = run(tmp_path, competition())
+    assert {name: kind["count"] for name, kind in done["report"]["alike"].items()} == {
+        "duplicates": 0, "conflicts": 0, "leaks": 0, "constant": 0, "in_test": 0, "constant_in_test": 0
+    }  # fmt: skip
+    assert set(done["train"]["group"]) == {""}
+    assert not (tmp_path / "prepare/alike.png").exists()
+
+
+def test_duplicates_may_be_dropped(tmp_path: Path) -> None:
+    files = alike(competition(), {"train/3.png": "train/0.png", "train/6.png": "train/0.png"})
+    done = run(tmp_path, files, duplicates="drop")
+    assert {"3", "6"} & set(done["train"].index) == set()
+    assert "0" in done["train"].index
+    assert done["report"]["alike"]["duplicates"]["dropped"] == 2
+    assert done["train"]["group"]["0"] == ""
+
+
+def test_conflicts_may_be_dropped(tmp_path: Path) -> None:
+    """Of three like images with two labels none is to be trusted; a plain pair of duplicates stays."""
+    files = alike(
+        competition(), {"train/3.png": "train/0.png", "train/4.png": "train/0.png", "train/5.png": "train/2.png"}
+    )
+    done = run(tmp_path, files, conflicts="drop")
+    assert {"0", "3", "4"} & set(done["train"].index) == set()
+    assert {"2", "5"} <= set(done["train"].index)
+    assert "'ant' and 'bee'" in done["report"]["alike"]["conflicts"]["listed"][0]
+
+
+def test_leaks_are_told_and_may_be_dropped(tmp_path: Path) -> None:
+    files = alike(competition(), {"test/1000.png": "train/7.png"}, HOW["brighter"])
+    kept = run(tmp_path / "keep", files)
+    assert kept["report"]["alike"]["leaks"]["count"] == 1
+    assert "'7' and '1000'" in kept["report"]["alike"]["leaks"]["listed"][0]
+    assert "7" in kept["train"].index
+    dropped = run(tmp_path / "drop", files, leaks="drop")
+    assert "7" not in dropped["train"].index
+    assert len(dropped["samples"]) == 27
+
+
+@pytest.mark.parametrize("kind", ["duplicates", "conflicts", "leaks", "constant"])
+def test_each_may_end_the_stage(tmp_path: Path, kind: str) -> None:
+    files = alike(
+        competition(), {"train/3.png": "train/0.png", "train/4.png": "train/1.png", "train/8.png": "train/7.png"}
+    )
+    files = alike(files, {"test/1001.png": "train/11.png"})
+    files["train/12.png"] = png(np.full((48, 48, 3), 77, np.uint8))
+    with pytest.raises(MistakesError, match="set these to keep or drop"):
+        run(tmp_path, files, **{kind: "fail"})
+    assert not (tmp_path / "prepare").exists()
+
+
+def test_constant_images_are_told_and_are_not_alike(tmp_path: Path) -> None:
+    files = competition()
+    for n, shade in ((0, 0), (1, 255), (2, 128)):
+        files[f"train/{n}.png"] = png(np.full((48, 48, 3), shade, np.uint8))
+    done = run(tmp_path / "keep", files)
+    assert done["report"]["alike"]["constant"]["count"] == 3
+    assert done["report"]["alike"]["duplicates"]["count"] == done["report"]["alike"]["conflicts"]["count"] == 0
+    assert {"0", "1", "2"} & set(run(tmp_path / "drop", files, constant="drop")["train"].index) == set()
+
+
+def test_like_images_join_the_groups_of_patients(tmp_path: Path) -> None:
+    files = competition({"patient": [f"p{n // 2}" for n in range(24)]})
+    done = run(tmp_path, alike(files, {"train/23.png": "train/0.png"}), {"label_column": "label"})
+    assert len(set(done["train"]["fold"][["0", "1", "22", "23"]])) == 1
+    assert done["report"]["chosen"]["group_column"]["value"] == "patient"
+
+
+def test_given_folds_are_used(tmp_path: Path) -> None:
+    files = competition({"fold": [str(5 + n % 3) for n in range(24)]})
+    done = run(tmp_path / "three", files)
+    assert list(done["train"]["fold"]) == [str(n % 3) for n in range(24)]
+    with pytest.raises(CompetitionError, match=r"the fold column holds 3 folds, and prepare\.folds is 4"):
+        run(tmp_path / "four", files, folds=4)
+
+
+def test_sizes_and_modes_are_reported(tmp_path: Path) -> None:
+    files = competition()
+    files["train/0.png"] = png(photo(0, 20))
+    files["train/1.png"] = jpg(photo(1, 100))
+    files["train/2.png"] = png(cv2.cvtColor(photo(2), cv2.COLOR_BGR2GRAY))
+    report = run(tmp_path, files)["report"]
+    assert report["sizes_px"]["train"]["smallest"] == [20, 20]
+    assert report["sizes_px"]["train"]["largest"] == [100, 100]
+    assert report["modes"]["train"] == {"png rgb": 22, "jpeg rgb": 1, "png gray": 1}
+    assert report["imbalance"] == 1.0
+
+
+def test_a_test_image_that_cannot_be_read_keeps_its_row(tmp_path: Path) -> None:
+    files = competition()
+    files["test/1001.png"] = files["test/1001.png"][:60]
+    done = run(tmp_path, files, bad_samples="drop")
+    row = done["samples"].set_index("sample_id").loc["1001"]
+    assert "cut short" in row["problem"]
+    assert any("1001.png" in problem for problem in done["report"]["problems"])
+    assert done["contract"]["prior"] == [1 / 3] * 3
+
+
+def test_every_task_has_its_contract(tmp_path: Path) -> None:
+    values = [str(1.5 + n) for n in range(24)]
+    tags = [("ant bee", "bee", "ant", "cow")[n % 4] for n in range(24)]
+    ranks = [str(n % 4) for n in range(24)]
+    flags = {"ant": [str(n % 2) for n in range(24)], "bee": [str(n % 3 // 2) for n in range(24)]}
+    contracts = {
+        "regression": run(tmp_path / "a", competition({"label": values}), {"metric": "rmse"}),
+        "multilabel": run(tmp_path / "b", competition({"label": tags}), {"metric": "f1_samples"}),
+        "ordinal": run(tmp_path / "c", competition({"label": ranks}), {"metric": "quadratic_kappa", "task": "ordinal"}),
+        "flags": run(tmp_path / "d", competition(flags), {"metric": "roc_auc_macro", "label_column": ("ant", "bee")}),
+    }
+    told = {name: done["contract"] for name, done in contracts.items()}
+    assert told["regression"]["target_range"] == [1.5, 24.5]
+    assert told["regression"]["prior"] == [13.0]
+    assert told["multilabel"]["classes"] == ["ant", "bee", "cow"]
+    assert told["multilabel"]["prior"] == [0.5, 0.5, 0.25]
+    assert told["multilabel"]["at_least_one"] and not told["flags"]["at_least_one"]
+    assert told["ordinal"]["classes"] == ["0", "1", "2", "3"]
+    assert told["flags"]["task"] == "multilabel"
+    assert {name: contract["submission"]["kind"] for name, contract in told.items()} == {
+        "regression": "value", "multilabel": "tags", "ordinal": "class", "flags": "columns"
+    }  # fmt: skip
+    assert set(contracts["multilabel"]["train"]["label"]) == {"ant|bee", "bee", "ant", "cow"}
+    for name in "abcd":
+        assert (tmp_path / name / "prepare/overview.png").exists()

@@ -1,0 +1,260 @@
+"""Downloads as they come: what the reader chooses among much that is something else, and that it says so."""
+
+import json
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from competition.errors import CompetitionError
+from competition.raw.competition import Competition, read_competition
+from competition.raw.sources import open_source
+from tests.conftest import Files, data_params, png, write_folder
+
+
+def read(folder: Path, files: Files, guess: bool = True, **changed: Any) -> Competition:
+    write_folder(folder / "raw", files)
+    return read_competition(open_source(folder / "raw", folder / "scratch"), data_params(folder / "raw", **changed),
+                            guess=guess)  # fmt: skip
+
+
+def csv(*lines: str) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def packed(files: Files) -> bytes:
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def images(folder: str, names: list[str], shade: int = 0) -> Files:
+    return {f"{folder}{name}": png(shade + 5 * number) for number, name in enumerate(names)}
+
+
+NAMES = [f"{number:03}" for number in range(1, 13)]
+KINDS = ["cat", "dog", "cow"] * 4
+
+
+def simple(**tables: bytes) -> Files:
+    """Return images in train/ and test/, and the tables."""
+    files = images("train/", [f"{name}.png" for name in NAMES]) | images("test/", ["901.png", "902.png"], 100)
+    return files | {name.replace("__", "."): data for name, data in tables.items()}
+
+
+def train_csv(header: str = "id,label", more: list[str] | None = None) -> bytes:
+    more = more or [""] * 12
+    return csv(header, *(f"{n},{kind}{extra}" for n, kind, extra in zip(NAMES, KINDS, more, strict=True)))
+
+
+def labels(competition: Competition) -> list[str]:
+    return list(competition.train["label"])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda name: name,
+        lambda name: f"{name}.png",
+        lambda name: f"train/{name}.png",
+        lambda name: f"{name}.PNG",
+        lambda name: name.lstrip("0"),
+        lambda name: f"data/train/{name}" if False else f"train/{name}",
+    ],
+    ids=["no extension", "extension", "folder", "upper case", "lost zeros", "folder, no extension"],
+)
+def test_ids(tmp_path: Path, written: Any) -> None:
+    table = csv("picture,kind", *(f"{written(n)},{kind}" for n, kind in zip(NAMES, KINDS, strict=True)))
+    competition = read(tmp_path, simple(train__csv=table))
+    assert list(competition.train["file"]) == [f"train/{n}.png" for n in NAMES]
+    assert labels(competition) == KINDS
+    assert list(competition.train["sample_id"]) == [written(n) for n in NAMES]
+
+
+def test_the_same_pictures_again(tmp_path: Path) -> None:
+    """A second archive, records and DICOM beside the folder change nothing, and it is said what was taken."""
+    files = simple(train__csv=train_csv())
+    again = {name: data for name, data in files.items() if name.endswith("png")}
+    files |= {"train.zip": packed(again), "train/001.dcm": b"DICM", "tfrecords/train.tfrec": b"\0"}
+    competition = read(tmp_path, files)
+    assert list(competition.train["file"]) == [f"train/{n}.png" for n in NAMES]
+    assert competition.problems == []
+    assert any("lie elsewhere, first train.zip/" in note for note in competition.notes)
+
+
+def test_leaking_and_group_and_feature_columns(tmp_path: Path) -> None:
+    """The column the submission asks for is the label; those in train only are told; patients share a fold."""
+    rows = [f"{n},p{k % 6},{k},{'yes' if kind == 'cat' else 'no'},{int(kind == 'cat')}"
+            for k, (n, kind) in enumerate(zip(NAMES, KINDS, strict=True))]  # fmt: skip
+    files = simple(
+        train__csv=csv("image_name,patient_id,age,benign_malignant,target", *rows),
+        test__csv=csv("image_name,patient_id,age", "901,p9,1", "902,p8,2"),
+        sample_submission__csv=csv("image_name,target", "901,0", "902,0"),
+    )
+    competition = read(tmp_path, files)
+    assert labels(competition) == ["1" if kind == "cat" else "0" for kind in KINDS]
+    assert list(competition.train["group"]) == [f"p{k % 6}" for k in range(12)]
+    assert competition.form.kind == "probability"
+    assert any("benign_malignant" in note and "in train only" in note for note in competition.notes)
+    assert competition.chosen["group_column"].value == "patient_id"
+
+
+def test_submission_columns_of_other_names_and_types(tmp_path: Path) -> None:
+    """Kinds are names in train; the submission calls them otherwise, and its sample holds random whole numbers."""
+    files = simple(train__csv=train_csv("picture,kind"), sample_submission__csv=csv("Id,Predicted", "902,2", "901,0"))
+    competition = read(tmp_path, files)
+    assert (competition.form.columns, competition.form.kind) == (("Id", "Predicted"), "index")
+    assert list(competition.test["sample_id"]) == ["902", "901"]
+
+
+def test_a_sample_without_answers_or_with_an_index(tmp_path: Path) -> None:
+    files = simple(train__csv=train_csv(), sample_submission__csv=csv(",id,label", "0,901,", "1,902,"))
+    competition = read(tmp_path, files)
+    assert (competition.form.counter, competition.form.kind) == (0, "class")
+    assert competition.form.value_columns == ("label",)
+
+
+def test_folders_that_are_something_else(tmp_path: Path) -> None:
+    """With a table of labels, folders of images are only places."""
+    files = images("train/chain a/", [f"{n}.png" for n in NAMES[:6]])
+    files |= images("train/chain b/", [f"{n}.png" for n in NAMES[6:]]) | images("test/", ["901.png"])
+    competition = read(tmp_path, files | {"train.csv": train_csv("image,hotel_id")})
+    assert labels(competition) == KINDS
+
+
+def test_one_folder_for_both_splits(tmp_path: Path) -> None:
+    files = images("images/", [f"{n}.png" for n in [*NAMES, "901", "902"]])
+    files |= {"train.csv": train_csv(), "test.csv": csv("id", "901", "902")}
+    competition = read(tmp_path, files)
+    assert list(competition.test["file"]) == ["images/901.png", "images/902.png"]
+    assert len(competition.train) == 12
+    assert competition.problems == []
+
+
+def test_file_name_prefixes(tmp_path: Path) -> None:
+    files = images("train/", [f"{kind}.{n}.png" for n in range(4) for kind in ("cat", "hot-dog")])
+    files |= images("test/", ["1.png", "2.png"])
+    competition = read(tmp_path, files)
+    assert labels(competition) == ["cat"] * 4 + ["hot-dog"] * 4
+    assert competition.chosen["label_column"].surety == "guess"
+
+
+def coco(split: str, key: str = "id") -> dict[str, Any]:
+    names = NAMES if split == "train" else ["901", "902"]
+    listed = [{key: number, "file_name": f"x/{n}.png", "location": number % 6} for number, n in enumerate(names)]
+    if split == "test":
+        return {"images": listed}
+    marks = [{"id": 50 + n, "image_id": n, "category_id": KINDS.index(kind)} for n, kind in enumerate(KINDS)]
+    named = [{"id": KINDS.index(kind), "name": kind} for kind in KINDS[:3]]
+    return {"images": listed, "annotations": marks, "categories": named}
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_coco(tmp_path: Path, as_list: bool) -> None:
+    """Ids meet their files in the JSON only; that of test is an object or a list."""
+    files = images("train/x/", [f"{n}.png" for n in NAMES]) | images("test/x/", ["901.png", "902.png"])
+    test = coco("test", "image_id")["images"] if as_list else coco("test")
+    files |= {"train.json": json.dumps(coco("train")).encode(), "test.json": json.dumps(test).encode()}
+    files["sample_submission.csv"] = csv("Id,Category", "1,0", "0,0")
+    competition = read(tmp_path, files)
+    assert labels(competition) == [str(KINDS.index(kind)) for kind in KINDS]
+    assert dict(zip(competition.test["sample_id"], competition.test["file"], strict=True)) == {
+        "1": "test/x/902.png",
+        "0": "test/x/901.png",
+    }
+    assert set(competition.train["group"]) == {str(number) for number in range(6)}
+    assert competition.form.kind == "class"
+
+
+def test_an_image_annotated_twice(tmp_path: Path) -> None:
+    """Its labels contradict each other, but where an image may have several they are all its."""
+    rows = [*zip(NAMES, KINDS, strict=True), (NAMES[0], "dog"), (NAMES[1], "dog")]
+    files = simple(train__csv=csv("id,label", *(f"{n},{kind}" for n, kind in rows)))
+    assert read(tmp_path / "one", files).problems == ["'001' has 2 labels: 'cat', 'dog'"]
+    several = read(tmp_path / "two", files, task="multilabel")
+    assert several.problems == []
+    assert labels(several)[:2] == ["cat|dog", "dog"]
+
+
+def test_ids_that_look_like_numbers_or_have_dots(tmp_path: Path) -> None:
+    names = ["1.2.826.0.1", "1e5", "7.0", "007", "NA", "1.2.826.0.2", "inf", "0x10"]
+    files = images("train/", [f"{name}.png" for name in names]) | images("test/", ["1.2.826.0.3.png"])
+    files["train.csv"] = csv("uid,label", *(f"{n},{kind}" for n, kind in zip(names, KINDS, strict=False)))
+    competition = read(tmp_path, files)
+    assert list(competition.train["sample_id"]) == names
+    assert competition.problems == []
+
+
+def test_given_fold_weight_and_group_columns(tmp_path: Path) -> None:
+    more = [f",{k % 3},{0.5 + k},g{k % 6}" for k in range(12)]
+    files = simple(train__csv=train_csv("id,label,fold,sample_weight,batch", more))
+    competition = read(tmp_path, files, group_column="batch", label_column="label")
+    assert list(competition.train["fold"]) == [str(k % 3) for k in range(12)]
+    assert list(competition.train["weight"]) == [str(0.5 + k) for k in range(12)]
+    assert list(competition.train["group"]) == [f"g{k % 6}" for k in range(12)]
+
+
+@pytest.mark.parametrize(("cell", "told"), [("x", "holds 'x'; expected a number from 0"), ("-1", "holds '-1'")])
+def test_a_weight_that_is_none(tmp_path: Path, cell: str, told: str) -> None:
+    files = simple(train__csv=train_csv("id,label,sample_weight", [",1"] * 11 + [f",{cell}"]))
+    with pytest.raises(CompetitionError, match=told):
+        read(tmp_path, files, label_column="label")
+
+
+def test_two_tables_that_could_be_it(tmp_path: Path) -> None:
+    """The one the submission asks for is taken; of equals none."""
+    files = simple(train__csv=train_csv(), train_annotations__csv=train_csv("id,note"))
+    files["sample_submission.csv"] = csv("id,label", "901,cat", "902,cat")
+    assert read(tmp_path / "one", files).chosen["train_table"].value == "train.csv"
+    twins = simple(a__csv=train_csv(), b__csv=train_csv("id,target"))
+    with pytest.raises(CompetitionError, match=r"a\.csv, b\.csv could each be the train table"):
+        read(tmp_path / "two", twins)
+
+
+def test_tables_in_pieces(tmp_path: Path) -> None:
+    whole = train_csv().decode().splitlines()
+    files = simple(train_1__csv=csv(*whole[:7]), train_2__csv=csv(whole[0], *whole[7:]))
+    competition = read(tmp_path, files)
+    assert labels(competition) == KINDS
+    assert competition.chosen["train_table"].value == ["train_1.csv", "train_2.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "metric"),
+    [
+        ("Submissions are evaluated on the quadratic weighted kappa.", "quadratic_kappa"),
+        ("We measure the area under the ROC curve. ", "roc_auc_macro"),
+        ("Scored by multi-class logarithmic loss", "log_loss"),
+        ("judged by Mean Average Precision @ 5 (MAP@5)", "map@5"),
+        ("The metric is the macro F1 score", "f1_macro"),
+        ("Leaderboard: categorization accuracy", "accuracy"),
+        ("Nothing here", "accuracy"),
+    ],
+)
+def test_the_metric_is_read_from_a_description(tmp_path: Path, text: str, metric: str) -> None:
+    files = simple(train__csv=train_csv()) | {"description.md": f"# A competition\n\n{text}\n".encode()}
+    competition = read(tmp_path, files)
+    assert competition.metric == metric
+    assert competition.chosen["metric"].surety == ("guess" if "Nothing" in text else "likely")
+
+
+def test_a_metric_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        CompetitionError, match=r"data\.metric is rmse, which scores regression; the task is multiclass"
+    ):
+        read(tmp_path, simple(train__csv=train_csv()), guess=False, metric="rmse")
+
+
+def test_positive_class(tmp_path: Path) -> None:
+    files = simple(
+        train__csv=csv("id,label", *(f"{n},{'cat' if k % 2 else 'dog'}" for k, n in enumerate(NAMES))),
+        sample_submission__csv=csv("id,label", "901,0.5", "902,0.5"),
+    )
+    assert read(tmp_path / "auto", files).form.classes == ("dog",)
+    assert read(tmp_path / "given", files, positive_class="cat").form.classes == ("cat",)
+    with pytest.raises(CompetitionError, match=r"data\.positive_class is 'cow'; the classes are \['cat', 'dog'\]"):
+        read(tmp_path / "wrong", files, positive_class="cow")
