@@ -230,7 +230,7 @@ def _common_threshold(metric: Metric, truth: np.ndarray, probabilities: np.ndarr
     """Return the best of one half and of numbers spread over the probabilities of what is true."""
     true = probabilities[truth == 1].astype(np.float64)
     spread = np.quantile(true, np.linspace(0, 1, 22)) if len(true) else true
-    candidates = [0.5, *_splits(spread, 0, 1)[1].tolist()]
+    candidates = sorted([0.5, *_splits(spread, 0, 1)[1].tolist()], key=lambda candidate: abs(candidate - 0.5))
     decisions = [Decision("thresholds", (candidate,) * truth.shape[1]) for candidate in candidates]
     return candidates[int(np.argmax([metric(truth, apply(one, "multilabel", probabilities)) for one in decisions]))]
 

@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from competition.layout import STAGES
-from competition.params import DataParams
+from competition.params import DataParams, PrepareParams
 
 ROOT = Path(__file__).parent.parent
 DATASETS = Path(os.environ.get("COMPETITION_DATASETS", ROOT.parent / "shared" / "datasets"))
@@ -71,6 +71,13 @@ def data_params(root: Path, **changed: Any) -> DataParams:
     """Return a data section that leaves all but ``root`` to be found."""
     values: dict[str, Any] = dict.fromkeys(DataParams.model_fields, "auto")
     return DataParams(**{**values, "root": str(root), "metric": "accuracy", "merge_classes": {}, **changed})
+
+
+def prepare_params(**changed: Any) -> PrepareParams:
+    """Return a prepare section for tiny images that keeps what is alike."""
+    given = {"image_size_px": (8, 8), "channels": 1, "resize": "squash", "folds": 2, "bad_samples": "fail",
+             "duplicates": "keep", "conflicts": "keep", "leaks": "keep", "constant": "keep", "alike_bits": 3}  # fmt: skip
+    return PrepareParams(**{**given, **changed})
 
 
 def set_values(params: Path, values: dict[str, Any]) -> None:

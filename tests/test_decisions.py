@@ -141,6 +141,41 @@ def test_fitted_on_perfect_predictions_is_plain(name: str, task: str, expected: 
     assert fit(find_metric(name), task, true, probabilities) == expected
 
 
+def test_equals_go_to_the_number_nearest_to_the_plain_one() -> None:
+    column, true = np.array([[0.1], [0.2], [0.3], [0.4]], np.float32), np.array([[1], [0], [0], [1]], np.uint8)
+    for name in ("f1_macro", "accuracy"):  # F1 of the last sample and of all is 2 / 3
+        assert fit(find_metric(name), "multilabel", true, column).values == pytest.approx((0.35,))
+    useful = np.hstack([column, true * 0.8 + 0.1]).astype(np.float32)
+    assert fit(find_metric("f1_macro"), "multilabel", np.hstack([true, true]), useful).values[1] == 0.5
+    unsure = np.full((4, 1), 0.4, np.float32)
+    assert fit(find_metric("log_loss"), "multilabel", true, unsure).values == (0,)
+
+
+def test_thresholds_that_help_only_together_are_found() -> None:
+    """Both labels or none, every probability below one half."""
+    both = np.arange(20) % 2 == 0
+    truth = np.stack([both, both], axis=1).astype(np.uint8)
+    probabilities = np.where(truth, 0.3, 0.1).astype(np.float32)
+    metric = find_metric("accuracy")
+    assert metric(truth, apply(fit(metric, "multilabel", truth, probabilities), "multilabel", probabilities)) == 1
+
+
+def test_cuts_find_the_only_true_class() -> None:
+    """Every cut alone leaves kappa at 0: only those that match the shares reach 1."""
+    metric, rng = find_metric("quadratic_kappa"), np.random.default_rng(0)
+    truth, probabilities = np.full(50, 1), rng.dirichlet(np.ones(3), 50).astype(np.float32)
+    assert metric(truth, apply(fit(metric, "ordinal", truth, probabilities), "ordinal", probabilities)) == 1
+
+
+@pytest.mark.parametrize("shift", [-6, 6])
+def test_multipliers_stay_in_their_range(shift: float) -> None:
+    metric, rng = find_metric("f1_macro"), np.random.default_rng(0)
+    truth, probabilities = imbalanced(rng, 500, 3)
+    fitted = fit(metric, "multiclass", truth, softmax(np.log(probabilities) + [0, 0, shift]))
+    assert {min(fitted.values), max(fitted.values)} & {0.2, 5.0}
+    assert 0.2 <= min(fitted.values) and max(fitted.values) <= 5
+
+
 def test_plain_decisions() -> None:
     rng = np.random.default_rng(0)
     probabilities = softmax(3 * rng.normal(size=(200, 4)))
@@ -165,7 +200,7 @@ def test_apply() -> None:
         [0, 0, 1],
         [0, 1, 0],
     ]
-    assert apply(Decision("cuts", (0.2, 1.2)), "ordinal", probabilities).tolist() == [1, 2, 1]
+    assert apply(Decision("cuts", (0.2, 1.0)), "ordinal", probabilities).tolist() == [1, 2, 2]
     clipped = apply(Decision("clip", (0.2,)), "multilabel", probabilities)
     assert np.allclose(clipped, [[0.6, 0.3, 0.2], [0.2, 0.3, 0.6], [0.2, 0.8, 0.2]])
     rows = apply(Decision("clip", (0.2,)), "multiclass", probabilities)
@@ -183,6 +218,17 @@ def test_at_least_one_gives_an_empty_sample_the_class_nearest_to_its_threshold()
     assert fitted.at_least_one and plain(metric, "multilabel", 4, at_least_one=True).at_least_one
     crossed = cross_fit(metric, "multilabel", truth, predicted, np.arange(500) % 3, at_least_one=True)
     assert crossed.any(axis=1).all()
+
+
+@pytest.mark.parametrize("name", ["f2_samples", "f1_micro", "accuracy"])
+def test_fit_is_better_than_plain_or_plain(name: str) -> None:
+    """Also where ``at_least_one``, which the search does not know of, undoes what it found."""
+    metric, rng = find_metric(name), np.random.default_rng(0)
+    for _ in range(50):
+        truth, probabilities = rare_labels(rng, 15, 3)
+        fitted, unfitted = fit(metric, "multilabel", truth, probabilities, True), plain(metric, "multilabel", 3, True)
+        after, before = (metric(truth, apply(decision, "multilabel", probabilities)) for decision in (fitted, unfitted))
+        assert after > before or fitted == unfitted
 
 
 @pytest.mark.parametrize("case", CASES)

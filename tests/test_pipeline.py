@@ -85,6 +85,7 @@ def test_out_of_fold_predictions_are_by_the_model_that_did_not_see_them(project:
     import keras
 
     from competition.inference import predict
+    from competition.tasks import Target
 
     data = project.folder / "data"
     samples, oof = table(data / "prepare/samples.csv"), table(data / "train/oof.csv")
@@ -99,7 +100,7 @@ def test_out_of_fold_predictions_are_by_the_model_that_did_not_see_them(project:
     model = keras.models.model_from_json(contract["architecture"])
     for number, same in ((1, True), (0, False)):
         model.load_weights(data / f"train/fold-{number}.weights.h5")
-        found = predict(model, open_array(data / "prepare/train.npy"), rows)
+        found = predict(model, Target.of(contract), open_array(data / "prepare/train.npy"), rows)
         assert np.allclose(found, expected, atol=1e-5) == same
 
 

@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 
 from competition.errors import CompetitionError, MistakesError
-from competition.params import PrepareParams
 from competition.raw.tables import parse_table
 from competition.stages.prepare import prepare
-from tests.conftest import Files, data_params, write_folder
+from tests.conftest import Files, data_params, prepare_params, write_folder
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -48,10 +47,8 @@ def competition(columns: dict[str, list[str]] | None = None, train: int = 24, te
 def run(folder: Path, files: Files, data: dict[str, Any] | None = None, **changed: Any) -> dict[str, Any]:
     """Prepare and return samples, report and contract."""
     root = write_folder(folder / "raw", files)
-    params = {"image_size_px": (32, 32), "channels": 3, "resize": "squash", "folds": 3, "bad_samples": "fail",
-              "duplicates": "keep", "conflicts": "keep", "leaks": "keep", "constant": "keep", "alike_bits": 3,
-              **changed}  # fmt: skip
-    prepare(PrepareParams(**params), data_params(root, **(data or {})), out=folder / "prepare", seed=1)
+    params = prepare_params(**{"image_size_px": (32, 32), "channels": 3, "folds": 3, **changed})
+    prepare(params, data_params(root, **(data or {})), out=folder / "prepare", seed=1)
     samples = parse_table((folder / "prepare/samples.csv").read_bytes(), "samples.csv")
     report, contract = (
         json.loads((folder / "prepare" / f"{name}.json").read_text()) for name in ("report", "contract")

@@ -105,10 +105,9 @@ def test_table_in_a_zip_of_its_own(tmp_path: Path) -> None:
 
 def test_empty_folders_in_archives(tmp_path: Path) -> None:
     for kind in ("zip", "tar"):
-        root = write_folder(
-            tmp_path / kind, {f"a.{kind}": packed(kind, {"cat/": b"", "dog/1.png": b"x"}), "bird/": b""}
-        )
-        assert open_source(root).folders == (f"a.{kind}", f"a.{kind}/cat", f"a.{kind}/dog", "bird")
+        full = packed(kind, {"cat/": b"", "dog/1.png": b"x"})
+        root = write_folder(tmp_path / kind, {f"a.{kind}": full, f"b.{kind}": packed(kind, {}), "bird/": b""})
+        assert open_source(root).folders == (f"a.{kind}", f"a.{kind}/cat", f"a.{kind}/dog", f"b.{kind}", "bird")
 
 
 def test_archives_are_opened_three_deep(tmp_path: Path) -> None:
@@ -307,6 +306,7 @@ def test_images_are_told_by_their_names(tmp_path: Path) -> None:
     """Those that OpenCV decodes."""
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     files = {}
+    assert {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".pbm", ".jp2"} <= set(sources.IMAGES)
     for ending in sources.IMAGES:
         encoder = {".jfif": ".jpg"}.get(ending, ending)
         data = cv2.imencode(encoder, image[..., 0] if ending in (".pbm", ".pgm") else image)[1].tobytes()
@@ -317,18 +317,20 @@ def test_images_are_told_by_their_names(tmp_path: Path) -> None:
 
 
 def test_links_in_a_folder(tmp_path: Path) -> None:
-    """They are followed wherever they lead; a folder shows under its own name, not a link's."""
+    """They are followed wherever they lead; a folder shows under its own name, else that of the first link to it."""
     elsewhere = write_folder(tmp_path / "disk", {"1.png": b"1", "2.png": b"2", "t.zip": packed("zip", {"3.png": b"3"})})
     root = write_folder(tmp_path / "raw", {"train/a.png": b"a"})
-    (root / "linked").symlink_to(elsewhere)
     (root / "one.png").symlink_to(elsewhere / "1.png")
     (root / "b.zip").symlink_to(elsewhere / "t.zip")
-    (root / "again").symlink_to(root / "train")
+    for name in ("again", "train-again"):
+        (root / name).symlink_to(root / "train")
+    for number in reversed(range(10)):
+        (root / f"disk-{number}").symlink_to(elsewhere)
     (root / "round").symlink_to(root)
     source = open_source(root)
     assert source.files == (
-        "b.zip/3.png", "linked/1.png", "linked/2.png", "linked/t.zip/3.png", "one.png", "train/a.png",
+        "b.zip/3.png", "disk-0/1.png", "disk-0/2.png", "disk-0/t.zip/3.png", "one.png", "train/a.png",
     )  # fmt: skip
-    assert source.folders == ("b.zip", "linked", "linked/t.zip", "train")
+    assert source.folders == ("b.zip", "disk-0", "disk-0/t.zip", "train")
     assert source.read("one.png") == b"1"
     assert source.left_out == ()

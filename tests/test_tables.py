@@ -101,6 +101,12 @@ def test_no_header_and_a_comma_at_the_end_of_every_line() -> None:
     assert parse("1.png,x,\n2.png,y,\n", is_image=is_image) == {"column 1": ["1.png", "2.png"], "column 2": ["x", "y"]}
 
 
+@pytest.mark.parametrize("header", ["id,label", "id,label,", "id,label,,"])
+@pytest.mark.parametrize("row", ["1,x", "1,x,", "1,x,,,"])
+def test_a_comma_at_the_end_of_a_line(header: str, row: str) -> None:
+    assert parse(f"{header}\n{row}\n") == {"id": ["1"], "label": ["x"]}
+
+
 def test_column_without_a_name() -> None:
     """As pandas writes its index."""
     assert parse(",image,label\n0,a,x\n") == {"": ["0"], "image": ["a"], "label": ["x"]}

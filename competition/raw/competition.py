@@ -139,8 +139,8 @@ def _no_images(source: Source) -> str:
 # Tables -----------------------------------------------------------------------------------------------------------
 
 
-def _choose_table(reader: _Reader, key: str, wanted: str) -> str | None:
-    """Choose the test table or the sample submission by their names."""
+def _choose_table(reader: _Reader, key: str, wanted: str, needed: bool = True) -> str | None:
+    """Choose the test table or the sample submission by their names; one not needed may name no image."""
     given: str = getattr(reader.params, key)
     if given != "auto":
         reader.findings.choose(key, given, "given", "")
@@ -149,7 +149,7 @@ def _choose_table(reader: _Reader, key: str, wanted: str) -> str | None:
     fitting = reader.tables.good(called)
     if not fitting and called:
         raise reader.tables.damaged[called[0]]
-    if wanted == "test":  # many downloads have several: those that name no image are about something else
+    if wanted == "test" and (len(fitting) > 1 or not needed):  # others are about something else
         fitting = [name for name in fitting if reader.index.file_column(reader.tables.get(name)) is not None]
     if len(fitting) > 1:
         raise CompetitionError(
@@ -168,7 +168,7 @@ def _sample_rows(reader: _Reader) -> _Rows | None:
 
 
 def _test_rows(reader: _Reader, sample: _Rows | None) -> _Rows | None:
-    name = _choose_table(reader, "test_table", "test")
+    name = _choose_table(reader, "test_table", "test", needed=sample is None)
     return _locate(reader, name, "test", like=sample.id_column if sample else "") if name else None
 
 
@@ -240,7 +240,12 @@ def _read_train(
     if rows is None:
         known = {cell for column in shown.values for cell in shown.values[column].unique()} if shown else set()
         known |= set(shown.values.columns) if shown else set()
-        table = folders.read_folders(reader.source, params, reader.index.images, known, findings)
+        try:
+            table = folders.read_folders(reader.source, params, reader.index.images, known, findings)
+        except CompetitionError:
+            for name in reader.tables.good([name for name in reader.tables.names if role(name) == "train"]):
+                _locate(reader, name, "train")  # says why its rows are not the labels
+            raise
         labels = from_cells(table["label"], separator="none", fractions=False, tell=lambda row, what: None, **options)
         table["label"] = labels.texts
         return table.assign(group="", fold="", weight=""), labels, ["label"]

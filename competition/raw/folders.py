@@ -76,10 +76,9 @@ def read_folders(
     place = column if column in PLACES else _place(below, known)
     rows = [(name, label, file) for file, name in below if (label := _label(name, place))]
     classes = dict.fromkeys(row[1] for row in rows)
-    if place == "folder":
-        for folder in _empty(source, tops, test, classes):
-            findings.problems.append(f"the class folder {folder!r} holds no image")
-    if len(classes) < 2:
+    empty = _empty(source, tops, test, classes) if place == "folder" else []
+    findings.problems += [f"the class folder {folder!r} holds no image" for folder in empty]
+    if not classes or len(classes) + len(empty) < 2:
         raise CompetitionError(
             f"{source.path} has no table of labels, and {tops[0] or 'it'} has {len(classes)} folders of images; "
             "expected a folder for each class, or a CSV with the names of the images and their classes: "
