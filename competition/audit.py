@@ -14,7 +14,8 @@ CANDIDATES = 4_000_000  # at most: 48 MB, and some seconds to look at
 DETAIL_PX = 32  # longest side of what is compared
 BLUR_PX = 1.5  # what is coarser is silhouette and light, which look-alikes share
 FLAT = 1.0  # grey levels: with less detail than that, noise would be compared
-ALIKE = 0.7  # correlation of details; see `find_duplicates`
+ALIKE = 0.7  # correlation of details, at least; see `find_duplicates`
+SURE, FEW = 0.9, 3  # so few pairs that correlate so well are taken without a look at the others
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,39 @@ def find_duplicates(
     pixels: Callable[[int], np.ndarray],
     max_bits: int,
 ) -> list[Pair]:
+    """Find the images that stand in a competition twice, so that splits and folds can keep them together.
+
+    Equal files are told by their digests: m of them give m - 1 pairs, each with the first. Other duplicates are those
+    whose hashes are close and whose fine details are the same, which two silhouettes that merely look alike do not
+    have. How much the same is decided for all pairs at once: from the best match downwards, while at least a third of
+    the pairs have hashes within ``max_bits / 2``. Look-alikes grow many times more numerous with the distance of the
+    hashes and duplicates do not, so this keeps photographs from 0.7 correlation on, and shirts and trousers at 28 px
+    only from 0.98 on. Three pairs or fewer prove nothing; they need 0.9.
+
+    With ``max_bits`` 8, on real images (train and test together; precision by eye): 70,000 of fashion-mnist have 98
+    pairs, nearly all right, the largest group 4; 60,000 of CIFAR-10 450, all of the worst 120 right; 1,500 scenes 5 and
+    364 dancers 52, all right. Of copies that were added to them, it finds all photographs saved as JPEG of quality 60,
+    halved, 10 levels lighter or cropped by 2 %, and 7 to 9 of 10 with a small logo; at 32 px all but 1 in 20 of the
+    first three, half of the cropped (by a whole pixel on each side); of fashion-mnist the lighter ones, 7 of 10 JPEGs,
+    and no halved or cropped one. What is turned, mirrored or cropped more is not found.
+
+    Time grows with the square of the number of images, over 2 ** (64 / (max_bits + 1)): 70,000 take seconds, 1,000,000
+    one to two minutes and 0.2 GB. Where more than BUCKET_IMAGES share a band of the hash, they are not compared by it;
+    where more than CANDIDATES pairs have close hashes, only the closer ones are looked at.
+
+    Args:
+        digests: uint64 (n,), of the files' bytes; 0 for none.
+        hashes: uint64 (n,), from `perceptual_hashes`.
+        skip: bool (n,), compared by digest only: images that are unreadable, or of one colour.
+        pixels: gives the image at a position, uint8 (h, w, c) of one size; called once for each that has a close hash.
+        max_bits: how many of the 64 bits may differ, 0 to 63; 8 unless there is reason.
+
+    Returns:
+        The pairs, sorted; of more than two near duplicates, every pair that is close enough.
+
+    Source:
+        Norouzi, Punjani, Fleet, Fast Search in Hamming Space with Multi-Index Hashing (2012), for the bands.
+    """
     pairs = [
         Pair(first, second, True, int(np.bitwise_count(hashes[first] ^ hashes[second])))
         for first, second in _repeated(digests)
@@ -47,7 +81,7 @@ def find_duplicates(
     compared = ~skip
     compared[[pair.second for pair in pairs]] = False  # their first is compared for them
     members = np.flatnonzero(compared)
-    candidates = _candidates(hashes[members], max_bits)
+    candidates, max_bits = _candidates(hashes[members], max_bits)
     candidates[:, :2] = members[candidates[:, :2]]
     candidates = candidates[_alike(candidates, pixels, max_bits)]
     pairs += [Pair(first, second, False, bits) for first, second, bits in candidates.tolist()]
@@ -60,7 +94,7 @@ def groups(n: int, pairs: Iterable[Pair]) -> np.ndarray:
     Returns:
         int64 (n,): the smallest position of each one's group; its own where it is in no pair.
     """
-    parents = np.arange(n)
+    parents = list(range(n))
 
     def root(position: int) -> int:
         while parents[position] != position:
@@ -81,7 +115,7 @@ def _repeated(digests: np.ndarray) -> Iterator[tuple[int, int]]:
             yield seen[digest], position
 
 
-def _candidates(hashes: np.ndarray, max_bits: int) -> np.ndarray:
+def _candidates(hashes: np.ndarray, max_bits: int) -> tuple[np.ndarray, int]:
     """Find the pairs whose hashes differ by ``max_bits`` or fewer.
 
     Such two are equal in at least one of ``max_bits + 1`` bands of bits, so only what shares a band is compared.
@@ -91,55 +125,61 @@ def _candidates(hashes: np.ndarray, max_bits: int) -> np.ndarray:
         max_bits: 0 to 63.
 
     Returns:
-        int32 (pairs, 3): first < second, and by how many bits they differ. Where there are more than CANDIDATES, the
-        largest distances are left out, one after the other; at the end each hash is paired with its next equal.
+        int32 (pairs, 3): first < second, and by how many bits they differ.
+        The ``max_bits`` that was held to: lower where there are more than CANDIDATES, and -1 if even equal hashes are
+        that many, for then the hash tells nothing.
     """
     edges = np.linspace(0, 64, max_bits + 2).astype(int).tolist()
-    bands = [np.uint64((1 << end) - (1 << start)) for start, end in pairwise(edges)]
     found, count = [np.zeros((0, 3), np.int32)], 0
-    for number, band in enumerate(bands):
+    done: list[tuple[np.uint64, np.ndarray]] = []  # bands, and which images were compared by them
+    for start, end in pairwise(edges):
+        band = np.uint64((1 << end) - (1 << start))
+        compared = np.zeros(len(hashes), bool)
         for rows, columns in _blocks(hashes & band):
+            compared[rows] = True
             bits = np.bitwise_count(hashes[rows, None] ^ hashes[columns])
             row, column = np.nonzero(bits <= max_bits)
             ahead = column > row
             first, second, bits = rows[row[ahead]], columns[column[ahead]], bits[row[ahead], column[ahead]]
             difference = hashes[first] ^ hashes[second]
-            met = np.zeros(len(first), bool)
-            for earlier in bands[:number]:
-                met |= difference & earlier == 0
-            found.append(np.stack([first, second, bits], axis=1, dtype=np.int32)[~met])
+            known = np.zeros(len(first), bool)
+            for earlier, by_it in done:
+                known |= (difference & earlier == 0) & by_it[first]
+            found.append(np.stack([first, second, bits], axis=1, dtype=np.int32)[~known])
             count += len(found[-1])
             while count > CANDIDATES:
-                if max_bits == 0:
-                    return _neighbours(hashes)
                 max_bits -= 1
                 found = [pairs[pairs[:, 2] <= max_bits] for pairs in found]
                 count = sum(map(len, found))
-    return np.concatenate(found)
+        done.append((band, compared))
+    return np.concatenate(found), max_bits
 
 
 def _blocks(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield positions of equal keys, rows to compare with columns; the columns begin with the rows."""
     order = np.argsort(keys, kind="stable").astype(np.int32)
     ends = np.flatnonzero(np.diff(keys[order])) + 1
-    for start, end in zip([0, *ends.tolist()], [*ends.tolist(), len(order)], strict=True):
+    for start, end in pairwise([0, *ends.tolist(), len(order)]):
         if 2 <= end - start <= BUCKET_IMAGES:
             height = max(1, BLOCK // (end - start))
             for top in range(start, end, height):
                 yield order[top : min(top + height, end)], order[top:end]
 
 
-def _neighbours(hashes: np.ndarray) -> np.ndarray:
-    order = np.argsort(hashes, kind="stable")
-    equal = hashes[order[:-1]] == hashes[order[1:]]
-    return np.stack([order[:-1][equal], order[1:][equal], np.zeros(equal.sum(), int)], axis=1, dtype=np.int32)
-
-
 def _alike(candidates: np.ndarray, pixels: Callable[[int], np.ndarray], max_bits: int) -> np.ndarray:
-    """Choose the candidates, int32 (pairs, 3), that show the same; returns their indices."""
+    """Choose the candidates that show the same.
+
+    Args:
+        candidates: int32 (pairs, 3), positions and distance.
+        pixels: as in `find_duplicates`.
+        max_bits: the largest distance that was looked for.
+
+    Returns:
+        int64 (chosen,), their indices.
+    """
+    if not len(candidates):
+        return np.zeros(0, np.int64)
     positions = np.unique(candidates[:, :2])
-    if not len(positions):
-        return positions
     details = np.stack([_detail(pixels(position)) for position in positions.tolist()])
     places = np.searchsorted(positions, candidates[:, :2])
     scores = np.concatenate(
@@ -150,9 +190,10 @@ def _alike(candidates: np.ndarray, pixels: Callable[[int], np.ndarray], max_bits
     )
     order = np.argsort(-scores, kind="stable")
     order = order[: np.count_nonzero(scores >= ALIKE)]
-    near = candidates[order, 2] <= max_bits // 2
-    balance = np.cumsum(np.where(near, 2, -1))
-    return order[: balance.argmax() + 1] if len(order) and balance.max() > 0 else order[:0]
+    # Beyond the place where this is largest, fewer than a third are near.
+    balance = np.cumsum([0, *np.where(candidates[order, 2] <= max_bits // 2, 2, -1)])
+    sure = np.count_nonzero(scores >= SURE)
+    return order[: max(balance.argmax(), sure if sure <= FEW else 0)]
 
 
 def _detail(image: np.ndarray) -> np.ndarray:

@@ -143,8 +143,10 @@ def test_fitted_on_perfect_predictions_is_plain(name: str, task: str, expected: 
 
 def test_equals_go_to_the_number_nearest_to_the_plain_one() -> None:
     column, true = np.array([[0.1], [0.2], [0.3], [0.4]], np.float32), np.array([[1], [0], [0], [1]], np.uint8)
-    for name in ("f1_macro", "accuracy"):  # F1 of the last sample and of all is 2 / 3
-        assert fit(find_metric(name), "multilabel", true, column).values == pytest.approx((0.35,))
+    # The last sample only, or all: both F1 of 2 / 3, and without the third both accuracies of 2 / 3.
+    assert 0.3 < fit(find_metric("f1_macro"), "multilabel", true, column).values[0] < 0.4
+    some = [0, 1, 3]
+    assert 0.2 < fit(find_metric("accuracy"), "multilabel", true[some], column[some]).values[0] < 0.4
     useful = np.hstack([column, true * 0.8 + 0.1]).astype(np.float32)
     assert fit(find_metric("f1_macro"), "multilabel", np.hstack([true, true]), useful).values[1] == 0.5
     unsure = np.full((4, 1), 0.4, np.float32)
@@ -167,13 +169,13 @@ def test_cuts_find_the_only_true_class() -> None:
     assert metric(truth, apply(fit(metric, "ordinal", truth, probabilities), "ordinal", probabilities)) == 1
 
 
-@pytest.mark.parametrize("shift", [-6, 6])
-def test_multipliers_stay_in_their_range(shift: float) -> None:
+@pytest.mark.parametrize("factor", [0.1, 1000])
+def test_multipliers_stay_in_their_range(factor: float) -> None:
     metric, rng = find_metric("f1_macro"), np.random.default_rng(0)
     truth, probabilities = imbalanced(rng, 500, 3)
-    fitted = fit(metric, "multiclass", truth, softmax(np.log(probabilities) + [0, 0, shift]))
+    fitted = fit(metric, "multiclass", truth, (probabilities * [1, 1, factor]).astype(np.float32))
     assert {min(fitted.values), max(fitted.values)} & {0.2, 5.0}
-    assert 0.2 <= min(fitted.values) and max(fitted.values) <= 5
+    assert min(fitted.values) >= 0.2 and max(fitted.values) <= 5
 
 
 def test_plain_decisions() -> None:

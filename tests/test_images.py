@@ -1,6 +1,8 @@
 """From the bytes of an image file to pixels: orientation, channels, formats, damage, size, and many files at once."""
 
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from competition import images
 from competition.arrays import open_array
 from competition.errors import UnreadableError
-from competition.images import ImageSpec, decode, resize, write_images
+from competition.images import ImageSpec, decode, perceptual_hashes, resize, write_images
 from competition.raw.sources import open_source
 from tests.conftest import write_folder
 
@@ -268,10 +270,69 @@ def test_write_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, per_chunk
             image = decode(FILES[name], 3)
             assert (rows[row] == resize(image, SPEC)).all()
             assert decoded.sizes[row].tolist() == list(image.shape[:2])
+        assert bool(decoded.digests[row]) == (row not in decoded.unreadable)
     assert decoded.sizes[3].tolist() == [24, 16], "sizes are those of the upright image"
+    assert decoded.modes == {"png rgb": 2, "bmp rgb": 1, "jpeg rgb": 1}
+    assert (decoded.sizes.dtype, decoded.digests.dtype, decoded.hashes.dtype) == (np.int32, np.uint64, np.uint64)
+    expected = perceptual_hashes(np.array(rows))
+    expected[[2, 4, 6]] = 0
+    assert (decoded.hashes == expected).all()
+    assert not decoded.constant.any()
+
+
+def test_digests(tmp_path: Path) -> None:
+    """Equal files have equal digests, in whichever process they were read; others have not."""
+    files = {f"{number:04d}.png": encoded(".png", flat(*RGB, number // 2 % 2)) for number in range(1200)}
+    files |= {f"{number:04d}.png": encoded(".png", flat(*RGB, 2 + number)) for number in range(100)}
+    source = open_source(write_folder(tmp_path / "raw", files))
+    digests = write_images(source.files, source.read, tmp_path / "out.npy", SPEC, "test").digests
+    contents = [files[name] for name in source.files]
+    assert len(set(digests.tolist())) == len(set(contents)) == 102
+    assert len(set(zip(digests.tolist(), contents, strict=True))) == 102
+
+
+@pytest.mark.parametrize("how", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_constant(tmp_path: Path, how: str, channels: int) -> None:
+    """An image of one colour is told, whatever its size becomes; one with a single other pixel is not."""
+    dot = np.full((40, 90, 3), RGB, np.uint8)
+    dot[20, 33] = 0
+    files = {"0.png": encoded(".png", np.full((40, 90, 3), RGB, np.uint8)), "1.png": encoded(".png", dot)}
+    files |= {"2.png": encoded(".png", flat(0, 0, 0)), "3.png": encoded(".png", corners()), "4.png": b"no image"}
+    source = open_source(write_folder(tmp_path / "raw", files))
+    spec = ImageSpec(10, 14, channels, how)  # type: ignore[arg-type]
+    decoded = write_images(source.files, source.read, tmp_path / "out.npy", spec, "test")
+    assert decoded.constant.tolist() == [True, False, True, False, False]
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (45, 61, 3), (96, 64, 3), (224, 224, 3), (6, 5, 1)])
+def test_perceptual_hashes(shape: tuple[int, int, int]) -> None:
+    """Light and a little noise change few of the bits; another image changes half of them."""
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(128, 40, (200, 6, 6)).astype(np.float32)
+    images = np.stack([cv2.resize(each, shape[1::-1], interpolation=cv2.INTER_CUBIC) for each in coarse])
+    images = np.repeat(images[..., None], shape[2], axis=3).clip(5, 240).astype(np.uint8)
+    hashes = perceptual_hashes(images)
+    assert (hashes.shape, hashes.dtype) == ((200,), np.uint64)
+    assert (perceptual_hashes(images[7:8]) == hashes[7]).all(), "each by itself"
+    assert (np.bitwise_count(hashes ^ perceptual_hashes(images + 10)) <= 2).mean() > 0.9
+    noisy = (images + rng.normal(0, 3, images.shape)).clip(0, 255).astype(np.uint8)
+    assert np.bitwise_count(hashes ^ perceptual_hashes(noisy)).mean() < 8
+    assert 20 < np.bitwise_count(hashes[:-1] ^ hashes[1:]).mean() < 36
+
+
+def test_workers_start_light() -> None:
+    """What a worker process imports draws no bar and reads no table."""
+    code = (
+        "import sys, competition.images, competition.raw.sources\n"
+        "print([name for name in ('pandas', 'rich', 'pydantic', 'keras') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_write_no_images(tmp_path: Path) -> None:
     decoded = write_images([], bytes.fromhex, tmp_path / "out.npy", SPEC, "test")
     assert open_array(tmp_path / "out.npy").shape == (0, 10, 14, 3)
-    assert (decoded.sizes.shape, decoded.unreadable) == ((0, 2), {})
+    assert (decoded.sizes.shape, decoded.unreadable, decoded.modes) == ((0, 2), {}, {})
+    assert decoded.digests.shape == decoded.hashes.shape == decoded.constant.shape == (0,)

@@ -86,11 +86,7 @@ def flatten(data: bytes, called: str) -> pd.DataFrame:
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_VALUES:
         raise CompetitionError(f"{called} holds more than {MAX_VALUES:,} values; take out what is not needed")
     try:
-        content = json.loads(data.decode("utf-8-sig"), parse_int=str, parse_float=str, parse_constant=str)
-    except UnicodeDecodeError as error:
-        raise CompetitionError(
-            f"{called} is not UTF-8 ({error.reason} at byte {error.start:,}); save it as UTF-8"
-        ) from None
+        content = json.loads(_decoded(data), parse_int=str, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deep" if isinstance(error, RecursionError) else error
         raise CompetitionError(f"{called} cannot be read as JSON ({reason}); download it again") from None
@@ -103,6 +99,13 @@ def flatten(data: bytes, called: str) -> pd.DataFrame:
     if isinstance(content, dict) and not any(map(_is_nested, content.values())):
         return _table([{"key": key, "value": value} for key, value in content.items()], called)
     return pd.DataFrame()
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:  # against the standard, but Herbarium 2020 names its plants' authors so
+        return data.decode("latin-1")
 
 
 def _are_records(content: Any) -> bool:

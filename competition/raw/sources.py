@@ -36,8 +36,8 @@ IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".g
 JUNK = ("__MACOSX", ".")  # what file managers leave behind: names that begin like this
 
 MAX_FILE_BYTES = 1 << 30  # of one file read into memory, by each worker; OpenCV takes no more pixels than that either
-MAX_RATIO = 200  # of unpacked to packed, above MAX_FILE_BYTES; images shrink by 20 at most, a bomb by 1,000 and more
-MAX_FILES = 10_000_000  # their names take 3 GB; the largest competitions have 5 million images
+MAX_RATIO = 200  # of unpacked to packed, above MAX_FILE_BYTES; images together shrink by 20, a bomb by 1,000 or more
+MAX_FILES = 10_000_000  # their names take 3 GB, in a zip 7; the largest competitions have 5 million images
 MAX_DEPTH = 3  # archives inside each other; an archive can hold itself
 MAX_HEADER_BYTES = 1 << 20  # of a name or an attribute in a tar, which is read in one piece; longest path: 4,096
 PIECE_BYTES = 1 << 20  # copied at a time
@@ -269,7 +269,7 @@ def _check_ratio(size: int, packed: int, called: str) -> None:
     if size > max(MAX_FILE_BYTES, MAX_RATIO * packed):
         raise CompetitionError(
             f"{called} would unpack {packed:,} bytes to {size:,} or more; expected at most {MAX_RATIO} times as many; "
-            "download it again, from the competition"
+            "if you trust it all the same, unpack it and set data.root to the folder"
         )
 
 

@@ -16,7 +16,7 @@ from competition.raw.sources import Source, normal
 TABLES = (".csv", ".tsv", ".tab", ".json")
 DELIMITERS = ",\t;|"
 MAX_ROW_CHARS = 1 << 24  # of a row, all its lines together; a row that never ends would become one list of cells
-CHUNK_CELLS = 100_000  # held as rows before they are taken apart into columns
+CHUNK_ROWS = 200  # held before they are taken apart into columns; so few that Python's garbage collector seldom walks
 SHOWN_COLUMNS = 20  # in errors
 
 IsImage = Callable[[str], bool]
@@ -111,35 +111,31 @@ def _parse(reader: Any, lines: _Lines, called: str, is_image: IsImage | None) ->
     header: list[str] = next(filter(any, reader), [])
     if not header:
         raise CompetitionError(f"{called} is empty; download it again")
+    check_cells(0, len(header), called)
     rows = []
     named = not (is_image and any(map(is_image, header)))
     if not named:
         rows, header = [header], [f"column {number}" for number in range(1, len(header) + 1)]
     while not header[-1]:  # a delimiter at the end of every line
         header.pop()
-    _check_header(header, called)
+    if twice := [name for name, count in Counter(header).items() if count > 1]:
+        raise CompetitionError(
+            f"{called} has the columns {_shown(header)}, {twice[0]!r} more than once; expected each name once"
+        )
     columns: list[list[str]] = [[] for _ in header]
-    width, chunk_rows = len(header), max(CHUNK_CELLS // len(header), 1)
+    width = len(header)
     for row in reader:
         lines.chars = 0
         if len(row) == width:
             rows.append(row)
         elif row:
             rows.append(_fit(row, header, f"{called}: line {reader.line_num}"))
-        if len(rows) == chunk_rows:
+        if len(rows) == CHUNK_ROWS:
             _move(rows, columns, called)
     _move(rows, columns, called)
     while not named and not any(columns[-1]):  # a delimiter at the end of every line, here too
         columns.pop()
     return pd.DataFrame(dict(zip(header, columns, strict=False)), dtype=str)
-
-
-def _check_header(header: list[str], called: str) -> None:
-    check_cells(0, len(header), called)
-    if twice := [name for name, count in Counter(header).items() if count > 1]:
-        raise CompetitionError(
-            f"{called} has the columns {_shown(header)}, {twice[0]!r} more than once; expected each name once"
-        )
 
 
 def _fit(row: list[str], header: list[str], where: str) -> list[str]:
