@@ -22,7 +22,7 @@ from competition.images import ImageSpec, Read, write_images
 from competition.raw.sources import Source, open_source
 
 HERE = Path(__file__).parent
-REPEATS = 7
+REPEATS = 5
 
 
 def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

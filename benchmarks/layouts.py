@@ -1,11 +1,11 @@
 """Run `compete init` and `dvc repro` on a replica of the layout of each competition, and ask its grader.
 
-    python benchmarks/layouts.py
+    python benchmarks/layouts.py [NAME ...]
 
 The replicas (``tests/replicas.py``) have the file names, columns, ids and sample submissions of the real competitions
 and a few dozen made-up images; their graders are written from the rules of the competitions. What is shown is that the
 files are understood and the submission is valid, not how well a model learns. ``python benchmarks/report.py`` then
-writes RESULTS.md.
+writes RESULTS.md. With names, only these are run again.
 """
 
 import json
@@ -81,13 +81,17 @@ def run(replica: Replica, project: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    results = []
+    written = HERE / "layouts.json"
+    known = {line["name"]: line for line in json.loads(written.read_text())} if written.exists() else {}
+    wanted = sys.argv[1:] or [replica.name for replica in REPLICAS]
     for replica in REPLICAS:
+        if replica.name not in wanted:
+            continue
         with tempfile.TemporaryDirectory() as scratch:
-            results.append(run(replica, Path(scratch) / "project"))
-        line = results[-1]
+            line = known[replica.name] = run(replica, Path(scratch) / "project")
         print(f"{line['name']}: {line['task']}, {line['form']}, {line['mistakes'] or 'valid'}", flush=True)
-    (HERE / "layouts.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    results = [known[replica.name] for replica in REPLICAS if replica.name in known]
+    written.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     invalid = [line["name"] for line in results if line["mistakes"]]
     print(f"{len(results) - len(invalid)} of {len(results)} valid")
     sys.exit(bool(invalid))

@@ -50,12 +50,13 @@ def find_duplicates(
     hashes and duplicates do not, so this keeps photographs from 0.7 correlation on, and shirts and trousers at 28 px
     only from 0.98 on. Three pairs or fewer prove nothing; they need 0.9.
 
-    With ``max_bits`` 8, on real images (train and test together; precision by eye): 70,000 of fashion-mnist have 98
-    pairs, nearly all right, the largest group 4; 60,000 of CIFAR-10 450, all of the worst 120 right; 1,500 scenes 5 and
-    364 dancers 52, all right. Of copies that were added to them, it finds all photographs saved as JPEG of quality 60,
-    halved, 10 levels lighter or cropped by 2 %, and 7 to 9 of 10 with a small logo; at 32 px all but 1 in 20 of the
-    first three, half of the cropped (by a whole pixel on each side); of fashion-mnist the lighter ones, 7 of 10 JPEGs,
-    and no halved or cropped one. What is turned, mirrored or cropped more is not found.
+    With ``max_bits`` 8, on real images (train and test together, judged by eye): 70,000 of fashion-mnist have 98 pairs,
+    nine of ten right, the largest group 4; 60,000 of CIFAR-10 have 450, of which the 120 least alike are all right, the
+    largest group 17; 1,500 scenes have 5 and 364 dancers 52, all right. Of copies that were added to them it finds, of
+    photographs, all that were saved as JPEG of quality 60, halved, 10 levels lighter or cropped by 2 %, and 7 to 10 of
+    10 with a small logo; of CIFAR-10 19 of 20 or more of the first three and of those with a logo, and half of those
+    cropped by a pixel on each side; of fashion-mnist all that are lighter, 7 of 10 JPEGs, 1 of 10 with a logo, and none
+    halved or cropped. What was turned, mirrored or cropped by more is mostly not found.
 
     Time grows with the square of the number of images, over 2 ** (64 / (max_bits + 1)): 70,000 take seconds, 1,000,000
     one to two minutes and 0.2 GB. Where more than BUCKET_IMAGES share a band of the hash, they are not compared by it;

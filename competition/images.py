@@ -135,9 +135,9 @@ def _cosines(length: int) -> np.ndarray:
 def perceptual_hashes(images: np.ndarray) -> np.ndarray:
     """Describe each image in 64 bits, of which few change when it is saved, scaled or lit another way.
 
-    The signs of the 8 x 8 lowest frequencies of the gray image. On 60,000 images of 28 to 224 px this told made
-    duplicates from others better than the signs of differences (dHash) and as well as comparing with the median, which
-    takes longer. All sums are of whole numbers, so the bits do not depend on the machine.
+    The signs of the 8 x 8 lowest frequencies of the gray image. On fashion-mnist, CIFAR-10 and photographs this told
+    copies from others better than the signs of differences (dHash), and as well as a comparison with the median, which
+    takes longer. All sums are of whole numbers, so their order, and thus the machine, changes no bit.
 
     Args:
         images: uint8 (n, h, w, c).
@@ -187,10 +187,10 @@ class Decoded:
 
 
 def write_images(files: Sequence[str], read: Read, out: Path, spec: ImageSpec, description: str) -> Decoded:
-    """Decode and resize files into one memory-mappable array, on all cores.
+    """Decode and resize files into one memory-mappable array, on all cores, and note what is worth knowing of each.
 
     Each worker reads, decodes and writes its own rows, so no image passes between processes and memory does not grow
-    with their number.
+    with their number, but by 25 bytes each and what ``read`` keeps.
 
     Args:
         files: names for ``read``, best in the order in which reading is fastest; row i of the array is file i.
@@ -218,12 +218,12 @@ def write_images(files: Sequence[str], read: Read, out: Path, spec: ImageSpec, d
         facts.append(part[2])
     known = np.concatenate(facts)
     return Decoded(
-        sizes=known["size"],
+        sizes=known["size"].copy(),
         unreadable=unreadable,
         modes={" ".join(mode).strip(): count for mode, count in modes.most_common()},
-        digests=known["digest"],
-        hashes=known["hash"],
-        constant=known["constant"],
+        digests=known["digest"].copy(),
+        hashes=known["hash"].copy(),
+        constant=known["constant"].copy(),
     )
 
 
@@ -281,8 +281,7 @@ def _write_chunk(chunk: tuple[int, list[str]]) -> tuple[dict[int, str], Counter[
     facts["size"] = np.reshape(sizes, (-1, 3))[:, :2]
     facts["constant"] = constant
     facts["digest"] = np.frombuffer(b"".join(digests), "<u8,V12")["f0"]
-    facts["hash"] = perceptual_hashes(rows)
-    facts["hash"][list(unreadable)] = 0
+    facts["hash"] = perceptual_hashes(rows)  # 0 for the black of the unreadable
     modes: Counter[tuple[str, str]] = Counter()
     for header, count in Counter(headers).items():
         modes[header[:2]] += count

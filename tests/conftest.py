@@ -77,7 +77,7 @@ def prepare_params(**changed: Any) -> PrepareParams:
     """Return a prepare section for tiny images that keeps what is alike."""
     kept = dict.fromkeys(("duplicates", "conflicts", "leaks", "constant"), "keep")
     given = {"image_size_px": (8, 8), "channels": 1, "resize": "squash", "folds": 2, "bad_samples": "fail",
-             "alike_bits": 3, **kept}  # fmt: skip
+             "alike_bits": 8, **kept}  # fmt: skip
     return PrepareParams(**{**given, **changed})
 
 

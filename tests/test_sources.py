@@ -334,3 +334,15 @@ def test_links_in_a_folder(tmp_path: Path) -> None:
     assert source.folders == ("b.zip", "disk-0", "disk-0/t.zip", "train")
     assert source.read("one.png") == b"1"
     assert source.left_out == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_paths_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Root and scratch may be given from the folder the command runs in, as params.yaml and the stages give them."""
+    monkeypatch.chdir(tmp_path)
+    inner = packed(kind, TRAIN)
+    write_folder(tmp_path / "raw", {f"train.{kind}": inner, "more.zip": packed("zip", {f"again.{kind}": inner})})
+    source = open_source(Path("raw"), Path("scratch"))
+    for name in TRAIN:
+        assert source.read(f"train.{kind}/{name}") == TRAIN[name]
+        assert source.read(f"more.zip/again.{kind}/{name}") == TRAIN[name]

@@ -207,7 +207,7 @@ class _Scratch:
     """Gives numbered files in a folder of its own within ``top``, which need not exist yet."""
 
     def __init__(self, top: Path) -> None:
-        self.top, self.given = top, 0
+        self.top, self.given = top.resolve(), 0  # py7zr gives absolute paths back
         self.folder: Path | None = None
 
     def room(self, size: int, called: str) -> Path:
