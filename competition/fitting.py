@@ -113,7 +113,8 @@ def _loss(target: Target, label_smoothing: float) -> keras.losses.Loss:
     """Build the loss of a task; a value is learned as the share of its range, which a sigmoid cannot leave."""
     if target.activation == "softmax":
         return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
-    return keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing)
+    smoothing = 0.0 if target.task == "regression" else label_smoothing  # it would pull values to the middle
+    return keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
 
 
 def _train_epoch(model: keras.Model, batches: EpochBatches) -> float:

@@ -20,6 +20,7 @@ from competition.params import DataParams
 from competition.raw.competition import Competition, read_competition
 from competition.raw.found import Found
 from competition.raw.sources import Source, open_source
+from competition.scores import find_metric
 
 LOOKED_AT = 64  # images whose size and colour decide those of all
 LARGEST_PX = 64  # side up to which a first run on a CPU ends in minutes; raise it when the pipeline stands
@@ -36,39 +37,70 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
         metric: what the competition scores; None to find or guess it.
 
     Raises:
-        CompetitionError: there is nothing to choose from, or more than one choice; nothing is written.
+        CompetitionError: there is nothing to choose from, or more than one choice; then only the download's path is
+            written, so that the user can go on by hand.
     """
     if not params.is_file():
         raise CompetitionError(f"{params} is missing; run the command in the project's folder, or pass --params")
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 4096
-    written = yaml.load(params.read_text(encoding="utf-8"))
+    if metric is not None:
+        try:
+            find_metric(metric)
+        except ValueError as error:
+            raise CompetitionError(f"--metric: {error}") from None
+    written = _yaml().load(params.read_text(encoding="utf-8"))
     if not isinstance(written, dict) or not isinstance(written.get("data"), dict):
         raise CompetitionError(f"{params} has no data section; take it from the project's own params.yaml")
-    root = _root(download, params)
+    root = _root(download)
     data = _open_minded(root, metric)
-    with tempfile.TemporaryDirectory(dir=params.absolute().parent, prefix=".init-") as scratch:
-        source = open_source(download, Path(scratch), "give the path of the competition's files")
-        competition = read_competition(source, data, guess=metric is None)
-        size, why = _image_size(source, competition)
+    try:
+        competition, size, why = _look(download, params, data, guess=metric is None)
+    except CompetitionError as error:
+        _fill(written["data"], data.model_dump())
+        _write(params, written)
+        raise CompetitionError(
+            f"{error}\n{params} now names this download and leaves the rest to be found: set there what is asked for, "
+            "then run 'dvc repro'"
+        ) from None
     chosen = {"root": Found(root, "given", ""), **competition.chosen}
     chosen.setdefault("metric", Found(competition.metric, "given", ""))
     values = {key: chosen[key].value if key in chosen else default for key, default in data.model_dump().items()}
     _fill(written["data"], values)
     if isinstance(written.get("prepare"), dict):
         _fill(written["prepare"], size)
-    text = io.StringIO()
-    yaml.dump(written, text)
-    partial = params.with_name(f".{params.name}.partial")
-    partial.write_text(text.getvalue(), encoding="utf-8")
-    partial.replace(params)
+    folds = competition.train["fold"].nunique() if (competition.train["fold"] != "").any() else 0
+    if folds > 1 and isinstance(written.get("prepare"), dict) and isinstance(written.get("train"), dict):
+        _fill(written["prepare"], {"folds": folds})
+        _fill(written["train"], {"folds": folds})
+    _write(params, written)
     _show(chosen, values, competition, size, why)
     say(f"init: wrote the data section of {params}; correct it where it is wrong, then run 'dvc repro'")
 
 
-def _root(download: Path, params: Path) -> str:
-    """Write the path from the folder of params.yaml, where it lies below that."""
-    path, project = Path(os.path.abspath(download)), Path(os.path.abspath(params)).parent  # noqa: PTH100  (keep links)
+def _look(download: Path, params: Path, data: DataParams, guess: bool) -> tuple[Competition, dict[str, Any], str]:
+    with tempfile.TemporaryDirectory(dir=params.absolute().parent, prefix=".init-") as scratch:
+        source = open_source(download, Path(scratch), "give the path of the competition's files")
+        competition = read_competition(source, data, guess=guess)
+        return competition, *_image_size(source, competition)
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 4096
+    return yaml
+
+
+def _write(params: Path, written: Any) -> None:
+    """Write params.yaml aside, then rename."""
+    text = io.StringIO()
+    _yaml().dump(written, text)
+    partial = params.with_name(f".{params.name}.partial")
+    partial.write_text(text.getvalue(), encoding="utf-8")
+    partial.replace(params)
+
+
+def _root(download: Path) -> str:
+    """Write the path from the folder the commands run in, where it lies below that."""
+    path, project = Path(os.path.abspath(download)), Path.cwd()  # noqa: PTH100  (keep links)
     return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
 
 
@@ -128,9 +160,10 @@ def _show(
     (console if console.is_terminal else Console(width=WIDTH)).print(table)
     for note in competition.notes:
         say(f"  note: {note}")
-    for problem in competition.problems[:SHOWN_SAMPLES]:
+    problems = competition.problems + competition.test_problems
+    for problem in problems[:SHOWN_SAMPLES]:
         say(f"  problem: {problem}")
-    if len(competition.problems) > SHOWN_SAMPLES:
-        say(f"  problem: and {len(competition.problems) - SHOWN_SAMPLES} more")
+    if len(problems) > SHOWN_SAMPLES:
+        say(f"  problem: and {len(problems) - SHOWN_SAMPLES} more")
     if competition.problems:
         say("  set prepare.bad_samples: drop to go on without these")

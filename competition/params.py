@@ -35,8 +35,8 @@ class DataParams(Section):
     sample_submission: Text
     train_folder: Text
     test_folder: Text
-    id_column: Text
-    file_column: Text
+    id_column: str  # a column without a name is called ""
+    file_column: str
     label_column: Text | Annotated[tuple[Text, ...], Field(min_length=2)]
     label_separator: Text
     merge_classes: dict[Text, tuple[Text, ...]]

@@ -57,12 +57,13 @@ def review(samples: pd.DataFrame, pairs: list[Pair], constant: np.ndarray, param
         how = "the same file" if pair.exact else f"{pair.bits} bits apart"
         return f"{ids[pair.first]!r} and {ids[pair.second]!r} ({how})"
 
-    conflicted = _components_of(len(samples), among, conflicts)
+    conflicted = _linked(len(samples), among, conflicts)
+    leaked = {position for position in _linked(len(samples), pairs, leaks) if train[position]}
     kinds: list[tuple[str, str, list[Any], Callable[[Any], str], set[int]]] = [
         ("duplicates", params.duplicates, same, told, {pair.second for pair in same} - conflicted),
         ("conflicts", params.conflicts, conflicts,
          lambda pair: f"{told(pair)}: {labels[pair.first]!r} and {labels[pair.second]!r}", conflicted),
-        ("leaks", params.leaks, leaks, told, {pair.first for pair in leaks}),
+        ("leaks", params.leaks, leaks, told, leaked),
         ("constant", params.constant, plain, lambda position: repr(ids[position]), set(plain)),
     ]  # fmt: skip
     report: dict[str, Any] = {}
@@ -83,8 +84,7 @@ def review(samples: pd.DataFrame, pairs: list[Pair], constant: np.ndarray, param
     report["constant_in_test"] = {"count": int((constant & ~train).sum())}
     shown = [(pair.first, pair.second, f"{name}, {pair.bits} bits") for name, found in
              (("conflict", conflicts), ("leak", leaks), ("duplicate", same)) for pair in found]  # fmt: skip
-    kept = [pair for pair in among if not {pair.first, pair.second} & dropped]
-    return Review(report, lines, dropped, refused, _groups(samples, kept), shown)
+    return Review(report, lines, dropped, refused, _groups(samples, pairs, dropped), shown)
 
 
 _WORDS = {
@@ -95,26 +95,32 @@ _WORDS = {
 }
 
 
-def _components_of(n: int, among: list[Pair], conflicts: list[Pair]) -> set[int]:
-    """Return all samples that are linked, over any number of like ones, to a conflict."""
-    if not conflicts:
+def _linked(n: int, pairs: list[Pair], some: list[Pair]) -> set[int]:
+    """Return all samples that are linked, over any number of like ones, to some of the pairs."""
+    if not some:
         return set()
-    component = groups(n, among)
-    wrong = {component[pair.first] for pair in conflicts}
-    linked = {pair.first for pair in among} | {pair.second for pair in among}
-    return {position for position in linked if component[position] in wrong}
+    component = groups(n, pairs)
+    wanted = {component[pair.first] for pair in some}
+    linked = {pair.first for pair in pairs} | {pair.second for pair in pairs}
+    return {position for position in linked if component[position] in wanted}
 
 
-def _groups(samples: pd.DataFrame, kept: list[Pair]) -> list[str]:
-    """Join like samples with the competition's own groups."""
+def _groups(samples: pd.DataFrame, pairs: list[Pair], dropped: set[int]) -> list[str]:
+    """Join like training samples with the competition's own groups.
+
+    Like images are like over those between them too, also where these are test images or are dropped.
+    """
     given = samples["group"].to_numpy(object)
     rows_of = pd.Series(range(len(samples))).groupby(given).agg(list)
     chains = [Pair(first, second, True, 0) for name, rows in rows_of.items() if name
               for first, second in pairwise(rows)]  # fmt: skip
-    component = groups(len(samples), [*kept, *chains])
-    sizes = np.bincount(component, minlength=len(samples))
-    ids = samples["sample_id"].to_numpy(object)
-    return [
-        (given[first] or f"like {ids[first]}") if sizes[first] > 1 or given[first] else ""
-        for first in (int(each) for each in component)
-    ]
+    component = groups(len(samples), [*pairs, *chains])
+    stays = (samples["split"] == "train").to_numpy(copy=True)
+    stays[list(dropped)] = False
+    members = pd.Series(np.flatnonzero(stays)).groupby(component[stays]).agg(list)
+    ids, group_of = samples["sample_id"].to_numpy(object), [""] * len(samples)
+    for rows in members:
+        name = next((given[row] for row in rows if given[row]), "")
+        for row in rows if len(rows) > 1 or name else []:
+            group_of[row] = name or f"like {ids[rows[0]]}"
+    return group_of

@@ -61,13 +61,18 @@ def make_folds(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: 
     units, unit_of = np.unique(together, return_inverse=True)
     if len(units) < folds:
         raise ValueError(f"{len(units)} {'samples' if groups is None else 'groups'} cannot make {folds} folds")
-    splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
+    if len(units) < len(labels) < 2 * len(units):
+        # Few belong together: each unit counts as its first sample, which is almost as even and far quicker.
+        first = np.unique(unit_of, return_index=True)[1]
+        return make_folds(labels[first], None, folds, seed)[unit_of]
+    grouped = len(units) < len(labels)
+    splitter = (StratifiedGroupKFold if grouped else StratifiedKFold)(folds, shuffle=True, random_state=seed)
     fold_of = np.zeros(len(labels), np.int64)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # prepare tells it, with the names
         try:
             for fold, (_, rows) in enumerate(
-                splitter.split(np.zeros(len(labels)), labels, None if groups is None else together)
+                splitter.split(np.zeros(len(labels)), labels, together if grouped else None)
             ):
                 fold_of[rows] = fold
         except ValueError:  # every class has fewer samples than there are folds: nothing to stratify by

@@ -80,12 +80,13 @@ def fill(probabilities: pd.DataFrame, form: Form, target: Target, decision: Deci
     if form.kind in ("columns", "probability"):
         numbers = _within(decisions.apply(decision, target.task, raw) if decision.kind == "clip" else raw, target)
         for column, name in zip(form.value_columns, form.classes, strict=True):
-            cells[column] = [FLOAT_FORMAT % value for value in numbers[:, target.classes.index(name)]]
+            found = numbers[:, target.classes.index(name)] if name else np.zeros(len(raw))
+            cells[column] = [FLOAT_FORMAT % value for value in found]
     elif form.kind == "flags":
         decided = _decided(decision, target, raw)
         for column, name in zip(form.value_columns, form.classes, strict=True):
-            position = target.classes.index(name)
-            flags = decided == position if target.exclusive else decided[:, position] > 0
+            position = target.classes.index(name) if name else -1
+            flags = decided == position if target.exclusive else decided[:, position] > 0 if name else decided[:, 0] > 1
             cells[column] = ["1" if flag else "0" for flag in flags]
     else:
         cells[form.value_columns[0]] = list(_texts(form, target, decision, raw))
@@ -102,7 +103,11 @@ def _decided(decision: Decision, target: Target, raw: np.ndarray) -> np.ndarray:
     """Decide labels: by the decision if it is one on labels, else by the likeliest class or one half."""
     if decision.kind in LABEL_KINDS:
         return decisions.apply(decision, target.task, raw)
-    return target.likeliest(raw)
+    decided = target.likeliest(raw)
+    if target.at_least_one:  # a row that reaches no half has its likeliest class
+        empty = np.flatnonzero(~decided.any(axis=1))
+        decided[empty, raw[empty].argmax(axis=1)] = 1
+    return decided
 
 
 def _texts(form: Form, target: Target, decision: Decision, raw: np.ndarray) -> Iterator[str]:
@@ -152,7 +157,8 @@ def _wrong_answers(answers: pd.DataFrame, form: Form, target: Target) -> list[st
         if wrong := [cell for cell in text.ravel() if not is_number(cell)]:
             return [f"{len(wrong)} answers are no numbers, first {wrong[0]!r}"]
         numbers = text.astype(np.float64)
-        if outside := int(((numbers < target.low) | (numbers > target.high)).sum()):
+        slack = SUM_TOLERANCE * max(abs(target.low), abs(target.high)) if form.kind == "value" else 0  # of the text
+        if outside := int(((numbers < target.low - slack) | (numbers > target.high + slack)).sum()):
             return [f"{outside} answers are not from {target.low:g} to {target.high:g}"]
         if form.kind == "columns" and target.exclusive:
             off = np.abs(numbers.sum(axis=1) - 1) > SUM_TOLERANCE

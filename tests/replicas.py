@@ -1136,7 +1136,11 @@ def alaska() -> Replica:
         form="probability per id",
         write=writer(files),
         mistakes=grader(("Id", "Label"), test, numbers),
-        edits={"data.merge_classes": {"stego": [*methods]}},
+        edits={
+            "data.merge_classes": {"stego": [*methods]},
+            "data.metric": "roc_auc",
+            "data.submission": "probability",
+        },
     )
 
 

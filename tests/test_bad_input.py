@@ -126,8 +126,8 @@ def test_damaged_table_in_an_archive(tmp_path: Path) -> None:
     assert "download it again" in told
 
 
-@pytest.mark.parametrize("damaged", ["Train Images/image3.png", "Test Images/image1001.png"])
-def test_damaged_image_in_an_archive(tmp_path: Path, damaged: str) -> None:
+def test_damaged_image_in_an_archive(tmp_path: Path) -> None:
+    damaged = "Train Images/image3.png"
     path = write_zip(tmp_path / "raw.zip", gala() | {damaged: png()[:-4] + b"#!?#"})
     path.write_bytes(path.read_bytes().replace(b"#!?#", b"#!!#"))
     told = refusal(tmp_path, path)
@@ -199,10 +199,6 @@ SAMPLES: dict[str, tuple[Files, tuple[str, ...]]] = {
         without(gala(), "Train Images/image3.png"),
         ("train.csv", "'image3.png'", "no image in Train Images"),
     ),
-    "a test id without an image": (
-        without(gala(), "Test Images/image1001.png"),
-        ("test.csv", "'image1001.png'", "no image in Test Images"),
-    ),
     "an id with two labels": (with_row(gala(), "image0.png,Food"), ("'image0.png'", "'Attire', 'Food'")),
     "an empty label": (with_row(gala() | EXTRA, "x.png,"), ("train.csv", "'x.png'", "empty label")),
     "a blank label": (with_row(gala() | EXTRA, "x.png,  "), ("train.csv", "'x.png'", "empty label")),
@@ -227,7 +223,6 @@ UNREADABLE = {
     "a JPEG cut short": ("Train Images/image3.png", JPEG[: len(JPEG) // 2], "cut short"),
     "a file of no bytes": ("Train Images/image3.png", b"", "empty"),
     "a text called like an image": ("Train Images/image3.png", b"no image at all", "no image"),
-    "a test image cut short": ("Test Images/image1001.png", JPEG[: len(JPEG) // 2], "cut short"),
 }
 
 
@@ -247,19 +242,38 @@ def test_more_folds_than_samples(tmp_path: Path) -> None:
     assert "prepare.folds" in told
 
 
+TEST_SAMPLES: dict[str, tuple[Files, str]] = {
+    "without an image": (without(gala(), "Test Images/image1001.png"), "no image in Test Images"),
+    "cut short": (gala() | {"Test Images/image1001.png": JPEG[: len(JPEG) // 2]}, "cut short"),
+    "of no bytes": (gala() | {"Test Images/image1001.png": b""}, "the file is empty"),
+}
+
+
+@pytest.mark.parametrize("case", TEST_SAMPLES)
+def test_bad_test_sample_keeps_its_row(tmp_path: Path, case: str) -> None:
+    """A submission is never short: what is wrong with a test sample is told, and stops nothing."""
+    files, word = TEST_SAMPLES[case]
+    run(write_folder(tmp_path / "raw", files), tmp_path / "prepare")
+    test = split(tmp_path / "prepare", "test")
+    assert list(test["sample_id"]) == [f"image{number}.png" for number in range(1000, 1004)]
+    assert [bool(problem) for problem in test["problem"]] == [False, True, False, False]
+    told = read_json(tmp_path / "prepare" / "report.json")["test_problems"]
+    assert len(told) == 1 and "image1001.png" in told[0] and word in told[0]
+
+
 def test_several_bad_samples_are_told_together(tmp_path: Path) -> None:
     """One message names them all, those that a table shows and those that only decoding shows."""
     files = gala(train=24, test=6)
     files |= {
         "Train Images/image4.png": b"",
         "Train Images/image5.png": b"text",
-        "Test Images/image1005.png": JPEG[:99],
+        "Train Images/image7.png": JPEG[:99],
     }
-    files = without(with_row(files, "image6.png,Food"), "Train Images/image3.png", "Test Images/image1001.png")
+    files = without(with_row(files, "image6.png,Food"), "Train Images/image3.png")
     told = refusal(tmp_path, write_folder(tmp_path / "raw", files), earlier=False)
-    named = ["image4", "image5", "image1005", "image6", "image3", "image1001"]
+    named = ["image4", "image5", "image7", "image6", "image3"]
     assert [name for name in named if f"{name}.png" not in told] == [], told
-    assert "6 bad samples" in told
+    assert "5 bad samples" in told
 
 
 def test_very_many_bad_samples_fit_on_a_screen(tmp_path: Path) -> None:
@@ -349,14 +363,15 @@ def test_dropped_test_samples(dropped: tuple[Files, Path]) -> None:
 
 @pytest.mark.parametrize("name", DROPPED)
 def test_dropped_samples_are_listed(dropped: tuple[Files, Path], name: str) -> None:
-    lines = [line for line in read_json(dropped[1] / "report.json")["problems"] if name in line]
+    report = read_json(dropped[1] / "report.json")
+    lines = [line for line in report["test_problems" if "image10" in name else "problems"] if name in line]
     assert len(lines) == 1
     assert DROPPED[name] in lines[0]
 
 
 def test_report_counts_what_is_left(dropped: tuple[Files, Path]) -> None:
     report = read_json(dropped[1] / "report.json")
-    assert len(report["problems"]) == len(DROPPED)
+    assert len(report["problems"]) + len(report["test_problems"]) == len(DROPPED)
     assert report["samples"] == {"train": 18, "test": 4}
     assert report["classes"] == {"Attire": 6, "Food": 6, "misc": 6}
 

@@ -28,6 +28,18 @@ SMALL = {
 }
 
 
+FORMS = {
+    "class per id": "class",
+    "class index per id": "index",
+    "probability per id": "probability",
+    "column per class": "columns",
+    "0/1 columns": "flags",
+    "tags per id": "tags",
+    "ranked k per id": "ranking",
+    "value per id": "value",
+}
+
+
 def started(replica: Replica, folder: Path) -> Params:
     """Write a replica's download and let init write params.yaml."""
     download, params = folder / "download", folder / "params.yaml"
@@ -61,6 +73,7 @@ def test_straight_from_the_download(replica: Replica, tmp_path: Path, monkeypatc
             threads=1)  # fmt: skip
     contract = json.loads((folders["prepare"] / "contract.json").read_text())
     assert contract["task"] == replica.task
+    assert contract["submission"]["kind"] == FORMS[replica.form]
     assert replica.mistakes((folders["predict"] / "submission.csv").read_bytes()) == []
 
 

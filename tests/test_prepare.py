@@ -181,10 +181,11 @@ def test_sizes_and_modes_are_reported(tmp_path: Path) -> None:
 def test_a_test_image_that_cannot_be_read_keeps_its_row(tmp_path: Path) -> None:
     files = competition()
     files["test/1001.png"] = files["test/1001.png"][:60]
-    done = run(tmp_path, files, bad_samples="drop")
+    done = run(tmp_path, files)
     row = done["samples"].set_index("sample_id").loc["1001"]
     assert "cut short" in row["problem"]
-    assert any("1001.png" in problem for problem in done["report"]["problems"])
+    assert any("1001.png" in problem for problem in done["report"]["test_problems"])
+    assert done["report"]["problems"] == []
     assert done["contract"]["prior"] == [1 / 3] * 3
 
 

@@ -448,7 +448,7 @@ def test_wrong_setting(tmp_path: Path, key: str, found: str) -> None:
     [
         ({"train_2.csv": "train.csv"}, "data.train_table"),
         ({"test_ids.csv": "test.csv"}, "data.test_table"),
-        ({"sample_submission.csv": "test.csv", "submission.csv": "test.csv"}, "data.sample_submission"),
+        ({"sample_submission.csv": "test.csv", "sample_2.csv": "test.csv"}, "data.sample_submission"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -63,9 +63,20 @@ def labels(competition: Competition) -> list[str]:
         lambda name: f"train/{name}.png",
         lambda name: f"{name}.PNG",
         lambda name: name.lstrip("0"),
-        lambda name: f"data/train/{name}" if False else f"train/{name}",
+        lambda name: f"train/{name}",
+        lambda name: f"../input/data/train/{name}.png",
+        lambda name: f"train\\{name}.png",
     ],
-    ids=["no extension", "extension", "folder", "upper case", "lost zeros", "folder, no extension"],
+    ids=[
+        "no extension",
+        "extension",
+        "folder",
+        "upper case",
+        "lost zeros",
+        "folder, no extension",
+        "folders above",
+        "backslash",
+    ],
 )
 def test_ids(tmp_path: Path, written: Any) -> None:
     table = csv("picture,kind", *(f"{written(n)},{kind}" for n, kind in zip(NAMES, KINDS, strict=True)))
@@ -232,11 +243,14 @@ def test_tables_in_pieces(tmp_path: Path) -> None:
         ("judged by Mean Average Precision @ 5 (MAP@5)", "map@5"),
         ("The metric is the macro F1 score", "f1_macro"),
         ("Leaderboard: categorization accuracy", "accuracy"),
+        ("f1_score(actual, predicted, average='weighted')", "f1_weighted"),
+        ("The error is the root mean squared error", "rmse"),
         ("Nothing here", "accuracy"),
     ],
 )
 def test_the_metric_is_read_from_a_description(tmp_path: Path, text: str, metric: str) -> None:
-    files = simple(train__csv=train_csv()) | {"description.md": f"# A competition\n\n{text}\n".encode()}
+    numbered = csv("id,label", *(f"{n},{KINDS.index(kind)}" for n, kind in zip(NAMES, KINDS, strict=True)))
+    files = simple(train__csv=numbered) | {"description.md": f"# A competition\n\n{text}\n".encode()}
     competition = read(tmp_path, files)
     assert competition.metric == metric
     assert competition.chosen["metric"].surety == ("guess" if "Nothing" in text else "likely")

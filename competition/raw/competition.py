@@ -1,5 +1,6 @@
 """Read a competition's files: which images are samples of which split, their labels, and what is wrong with them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -49,7 +50,8 @@ class Competition:
         metric: what the competition scores.
         form: of the submission.
         chosen: what was found, by key of the data section.
-        problems: what is wrong, a line each.
+        problems: what is wrong with training samples, a line each.
+        test_problems: what is wrong with test samples, which keep their place in the submission all the same.
         notes: what is good to know, a line each.
     """
 
@@ -61,6 +63,7 @@ class Competition:
     form: Form
     chosen: dict[str, Found]
     problems: list[str]
+    test_problems: list[str]
     notes: list[str]
 
 
@@ -107,7 +110,7 @@ def read_competition(source: Source, params: DataParams, guess: bool = False) ->
     sample = _sample_rows(reader)
     shown = show(sample.table, sample.id_column) if sample else None
     listed = _test_rows(reader, sample)
-    train, labels, label_names = _read_train(reader, shown, listed, sample)
+    train, labels, label_names = _read_train(reader, shown, listed, sample, guess)
     test, shown = _read_test(reader, sample, shown, listed, label_names)
     metric, form = _tell_form(reader, shown, labels, guess)
     _check_apart(source, train, test)
@@ -122,6 +125,7 @@ def read_competition(source: Source, params: DataParams, guess: bool = False) ->
         form=form,
         chosen=reader.findings.chosen,
         problems=reader.findings.problems,
+        test_problems=reader.findings.test_problems,
         notes=reader.findings.notes,
     )
 
@@ -147,8 +151,11 @@ def _choose_table(reader: _Reader, key: str, wanted: str, needed: bool = True) -
         return None if given == "none" else given
     called = [name for name in reader.tables.names if role(name) == wanted]
     fitting = reader.tables.good(called)
-    if not fitting and called:
-        raise reader.tables.damaged[called[0]]
+    damaged = [name for name in called if name in reader.tables.damaged]
+    if not fitting and damaged:
+        raise reader.tables.damaged[damaged[0]]
+    if wanted == "sample_submission" and len(fitting) > 1:  # one's own submissions may lie beside it
+        fitting = [name for name in fitting if "sample" in PurePosixPath(name).stem.lower()] or fitting
     if wanted == "test" and (len(fitting) > 1 or not needed):  # others are about something else
         fitting = [name for name in fitting if reader.index.file_column(reader.tables.get(name)) is not None]
     if len(fitting) > 1:
@@ -229,8 +236,17 @@ def _linked(reader: _Reader, name: str, table: pd.DataFrame, id_column: str, lin
 # Train ------------------------------------------------------------------------------------------------------------
 
 
+def _wants_values(reader: _Reader, guess: bool) -> bool:
+    """Tell whether the metric, as given or described, scores values only."""
+    if not guess:
+        return find_metric(reader.params.metric).tasks == ("regression",)
+    anything = Labels("multiclass", (), [], "")
+    values = Labels("regression", (), [], "")
+    return bool(_described_metric(reader, values)[0]) and not _described_metric(reader, anything)[0]
+
+
 def _read_train(
-    reader: _Reader, shown: Shown | None, listed: _Rows | None, sample: _Rows | None
+    reader: _Reader, shown: Shown | None, listed: _Rows | None, sample: _Rows | None, guess: bool
 ) -> tuple[pd.DataFrame, Labels, list[str]]:
     """Return the training samples, also the wrong ones, their labels, and the names of the label columns."""
     params, findings = reader.params, reader.findings
@@ -247,6 +263,9 @@ def _read_train(
                 _locate(reader, name, "train")  # says why its rows are not the labels
             raise
         labels = from_cells(table["label"], separator="none", fractions=False, tell=lambda row, what: None, **options)
+        for key in ("task", "label_separator"):
+            if getattr(params, key) == "auto":
+                findings.choose(key, findings.chosen[key].value, "sure", "one class for each image")
         table["label"] = labels.texts
         return table.assign(group="", fold="", weight=""), labels, ["label"]
     table, name = rows.table, rows.name
@@ -266,7 +285,8 @@ def _read_train(
     def tell(row: int, what: str) -> None:
         findings.problems.append(f"{name}: {table[rows.id_column].iloc[row]!r} {what}")
 
-    fractions = shown is not None and shown.fractions
+    fractions = shown is not None and shown.fractions and len(shown.values.columns) == 1
+    fractions = fractions or _wants_values(reader, guess)
     labels = (
         from_cells(table[names[0]], separator=params.label_separator, fractions=fractions, tell=tell, **options)
         if len(names) == 1
@@ -285,7 +305,7 @@ def _read_train(
     train = pd.DataFrame({"sample_id": table[rows.id_column], "label": labels.texts})
     for key, found in (("group", group), ("fold", fold), ("weight", weight)):
         train[key] = table[found] if found else ""
-    train["file"] = _files(reader, table[rows.id_column], rows.files, match, name)
+    train["file"] = _files(table[rows.id_column], rows.files, match, name, findings.problems)
     _check_numbers(reader, train, fold, weight, name)
     return train, labels, names
 
@@ -434,14 +454,14 @@ def _hits(match: Match) -> str:
     return f"holds {match.hits:,} of {len(match.files):,} images"
 
 
-def _files(reader: _Reader, ids: pd.Series, names: pd.Series, match: Match, table_name: str) -> list[str]:
+def _files(ids: pd.Series, names: pd.Series, match: Match, table_name: str, problems: list[str]) -> list[str]:
     files = []
     for sample_id, name in zip(ids, names, strict=True):
         found = match.files[name]
         if not found:
-            reader.findings.problems.append(f"{table_name}: {sample_id!r} has no image in {match.folder or 'the data'}")
+            problems.append(f"{table_name}: {sample_id!r} has no image in {match.folder or 'the data'}")
         elif len(found) > 1:
-            reader.findings.problems.append(f"{table_name}: {sample_id!r} could be {' or '.join(found)}")
+            problems.append(f"{table_name}: {sample_id!r} could be {' or '.join(found)}")
         files.append(found[0] if len(found) == 1 else "")
     return files
 
@@ -482,7 +502,8 @@ def _read_test(
     match = reader.index.match(rows.files, "test", folders.given_folder(reader.source, reader.params, "test"))
     given = reader.params.test_folder != "auto"
     reader.findings.choose("test_folder", match.folder or ".", "given" if given else _sure(match), _hits(match))
-    test = pd.DataFrame({"sample_id": ids, "file": _files(reader, ids, rows.files, match, rows.name)})
+    problems = reader.findings.test_problems
+    test = pd.DataFrame({"sample_id": ids, "file": _files(ids, rows.files, match, rows.name, problems)})
     test["problem"] = test["file"].map(lambda file: "" if file else MISSING)
     return test, shown
 
@@ -504,10 +525,32 @@ def _complete(reader: _Reader, sample: _Rows, listed: _Rows) -> _Rows:
         return sample
     if shown < wanted:
         reader.findings.notes.append(f"the rows of the submission are those of {listed.name}")
-        return listed
+        return _as_shown(reader, sample, listed)
     raise CompetitionError(
         f"{sample.name} lists {len(shown)} images and {listed.name} {len(wanted)}, not the same; set data.test_table "
         "to none if the sample submission is right, or data.sample_submission to none if the test table is"
+    )
+
+
+def _as_shown(reader: _Reader, sample: _Rows, listed: _Rows) -> _Rows:
+    """Write the ids of the test table as the sample submission writes those it shows."""
+    ids, shown = listed.table[listed.id_column], set(sample.table[sample.id_column])
+    ways: dict[str, Callable[[str], str]] = {
+        "as they are": lambda name: name,
+        "without extension": lambda name: str(PurePosixPath(name).with_suffix("")),
+        "without folder": lambda name: PurePosixPath(name).name,
+        "without folder and extension": lambda name: PurePosixPath(name).stem,
+    }
+    for how, way in ways.items():
+        written = ids.map(way)
+        if shown <= set(written):
+            table = listed.table.assign(**{listed.id_column: written})
+            if how != "as they are":
+                reader.findings.notes.append(f"the ids of {listed.name} are written {how}, as in {sample.name}")
+            return _Rows(listed.name, table, listed.id_column, listed.file_column, listed.files, listed.linked)
+    raise CompetitionError(
+        f"{sample.name} shows {len(shown)} ids, as {min(shown)!r}, and {listed.name} writes them in another way, as "
+        f"{ids.iloc[0]!r}; set data.test_table to none, or mend one of the two"
     )
 
 
@@ -532,8 +575,14 @@ def _read_test_folder(reader: _Reader) -> pd.DataFrame:
 def _tell_form(reader: _Reader, shown: Shown, labels: Labels, guess: bool) -> tuple[str, Form]:
     """Tell the metric, if it is to be guessed, and the submission's form, which depends on it."""
     findings, params = reader.findings, reader.params
+    numbered = all(is_whole(name) for name in labels.classes)
     if not guess:
         metric = find_metric(params.metric)
+        if metric.name == "quadratic_kappa" and not numbered:
+            raise CompetitionError(
+                f"data.metric is quadratic_kappa and the classes are {', '.join(labels.classes[:5])}; expected whole "
+                "numbers, so that their order is known: correct data.label_column or data.metric"
+            )
         if labels.task not in metric.tasks:
             raise CompetitionError(
                 f"data.metric is {params.metric}, which scores {', '.join(metric.tasks)}; the task is {labels.task}; "
@@ -541,7 +590,7 @@ def _tell_form(reader: _Reader, shown: Shown, labels: Labels, guess: bool) -> tu
             )
         return params.metric, find_form(shown, labels, params, params.metric, findings)
     name, words, file = _described_metric(reader, labels)
-    if name:
+    if name and (name != "quadratic_kappa" or numbered):
         findings.choose("metric", name, "likely", f"{file} says {words!r}")
         return name, find_form(shown, labels, params, name, findings)
     form = find_form(shown, labels, params, "", findings)

@@ -62,7 +62,8 @@ def read_folders(
         findings: takes what is chosen and what is wrong.
 
     Returns:
-        Columns sample_id (the path below the folder of the split), label, file; sorted by file.
+        Columns sample_id (the path below the training folder, or from the validation folder on), label, file; sorted by
+        file.
 
     Raises:
         CompetitionError: there are no two folders of classes and no two prefixes.
@@ -74,7 +75,11 @@ def read_folders(
     below = [(image, image.removeprefix(f"{top}/" if top else "")) for top, image in inside]
     column = params.label_column
     place = column if column in PLACES else _place(below, known)
-    rows = [(name, label, file) for file, name in below if (label := _label(name, place))]
+    rows = [
+        (name if top == tops[0] else f"{PurePosixPath(top).name}/{name}", label, file)
+        for (top, _), (file, name) in zip(inside, below, strict=True)
+        if (label := _label(name, place))
+    ]
     classes = dict.fromkeys(row[1] for row in rows)
     empty = _empty(source, tops, test, classes) if place == "folder" else []
     findings.problems += [f"the class folder {folder!r} holds no image" for folder in empty]

@@ -10,7 +10,7 @@ import pandas as pd
 from competition.errors import CompetitionError
 from competition.params import DataParams
 from competition.raw.found import Findings
-from competition.raw.labels import Labels, consecutive, is_number, is_whole
+from competition.raw.labels import SEPARATORS, Labels, consecutive, is_number, is_whole
 from competition.scores import find_metric
 
 SHOWN_RANKS = 5  # labels of a ranking where neither metric nor sample tells how many
@@ -110,12 +110,24 @@ def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, fin
             f"the submission has the columns {list(shown.columns)}, and its form is {kind}; expected one column beside "
             f"{shown.id_column!r}; correct data.submission, data.sample_submission or data.label_column"
         )
-    classes = _columns_classes(values, labels.classes) if wide else ()
+    classes = _columns_classes(values, labels.classes, findings) if wide else ()
     if kind == "probability":
-        classes = (_positive(labels, params, findings),)
+        classes = (_positive(values[0], labels, params, findings),)
     if kind == "ranking":
         ranks = _at(metric) or ranks or SHOWN_RANKS
-    separator = labels.separator or " "
+    separator = _shown_separator(shown, labels) or labels.separator or " "
+    if kind in ("tags", "ranking") and (torn := [name for name in labels.classes if separator in name]):
+        raise CompetitionError(
+            f"the submission is {kind} with {separator!r} between them, and the class {torn[0]!r} holds that; correct "
+            "data.submission or data.label_separator"
+        )
+    if kind == "index":
+        _check_index(shown, labels, findings)
+    if find_metric(metric or "accuracy").wants == "probabilities" and kind in ("class", "index", "flags", "tags"):
+        findings.notes.append(
+            f"the metric {metric} scores probabilities, and the submission is {kind}: correct data.metric or "
+            "data.submission"
+        )
     return Form(kind, shown.columns, shown.id_column, shown.counter, shown.counter_column, values, classes, separator,
                 min(ranks, len(labels.classes)))  # fmt: skip
 
@@ -138,10 +150,10 @@ def _kind(shown: Shown, labels: Labels, metric: str) -> tuple[str, int, str]:
         if wants == "labels" or (not wants and labels.task == "multilabel" and cells and cells <= {"0", "1"}):
             return "flags", 0, f"{len(shown.values.columns)} columns of 0 and 1"
         return "columns", 0, f"{len(shown.values.columns)} columns of numbers"
-    if labels.task == "multilabel":
-        return "tags", 0, "several labels in a cell"
     if metric.startswith(("map@", "top")) and _at(metric) > 1:
         return "ranking", 0, f"{metric} wants the best classes in order"
+    if labels.task == "multilabel":
+        return "tags", 0, "several labels in a cell"
     ranks = max((len(cell.split()) for cell in cells), default=0)
     if ranks > 1 and all(_ranked(cell, labels.classes) for cell in cells):
         return "ranking", ranks, f"{ranks} classes in a cell"
@@ -168,22 +180,27 @@ def _at(metric: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _columns_classes(columns: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
-    """Name the class of each column."""
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
 
-    def plain(name: str) -> str:
-        return re.sub(r"[^\w]|_", "", name).casefold()
 
-    for bring in (str, plain):
+def _columns_classes(columns: Sequence[str], classes: Sequence[str], findings: Findings) -> tuple[str, ...]:
+    """Name the class of each column; "" for a class that no training sample has."""
+    for bring in (str, _plain):
         by_name = {bring(name): name for name in classes}
-        if len(by_name) == len(classes) and {bring(column) for column in columns} == set(by_name):
-            return tuple(by_name[bring(column)] for column in columns)
+        if len(by_name) == len(classes) and {bring(column) for column in columns} >= set(by_name):
+            unseen = [column for column in columns if bring(column) not in by_name]
+            if unseen:
+                findings.notes.append(
+                    f"no training sample is {', '.join(unseen[:5])}: probability 0 in these {len(unseen)} columns"
+                )
+            return tuple(by_name.get(bring(column), "") for column in columns)
     numbers = [re.sub(r"\D", "", column) for column in columns]
     by_number = {re.sub(r"\D", "", name): name for name in classes}
     if len(by_number) == len(classes) == len(columns) and set(numbers) == set(by_number):
         return tuple(by_number[number] for number in numbers)
-    missing = sorted({plain(column): column for column in columns if plain(column) not in map(plain, classes)}.values())
-    foreign = sorted(name for name in classes if plain(name) not in set(map(plain, columns)))
+    missing = sorted(column for column in columns if _plain(column) not in set(map(_plain, classes)))
+    foreign = sorted(name for name in classes if _plain(name) not in set(map(_plain, columns)))
     raise CompetitionError(
         f"the submission has a column for each of {len(columns)} classes and the labels are {len(classes)}: "
         f"no sample is labelled {missing[:5]}, no column is called {foreign[:5]}; correct data.label_column, "
@@ -191,13 +208,37 @@ def _columns_classes(columns: Sequence[str], classes: Sequence[str]) -> tuple[st
     )
 
 
-def _positive(labels: Labels, params: DataParams, findings: Findings) -> str:
+def _shown_separator(shown: Shown, labels: Labels) -> str:
+    """Find what the sample submission writes between classes; "" if it shows none between any."""
+    cells = {cell.strip() for column in shown.values for cell in shown.values[column].unique()}
+    for separator in SEPARATORS:
+        split = [cell.split(separator) for cell in cells if separator in cell and cell not in labels.classes]
+        if split and all(len({tag.strip() for tag in tags} & set(labels.classes)) > 1 for tags in split):
+            return separator
+    return ""
+
+
+def _check_index(shown: Shown, labels: Labels, findings: Findings) -> None:
+    cells = [cell for column in shown.values for cell in shown.values[column].unique() if is_whole(cell)]
+    if any(int(float(cell)) >= len(labels.classes) for cell in cells):
+        raise CompetitionError(
+            f"the sample submission holds {max(cells, key=float)!r} for one of {len(labels.classes)} classes, so it is "
+            "not the class's place in alphabetical order from 0; set data.label_column to the column of these numbers"
+        )
+    findings.notes.append(f"the submission's numbers are places in the order {', '.join(labels.classes[:5])} …, from 0")
+
+
+def _positive(column: str, labels: Labels, params: DataParams, findings: Findings) -> str:
     given = params.positive_class
     if given != "auto":
         if given not in labels.classes:
             raise CompetitionError(f"data.positive_class is {given!r}; the classes are {list(labels.classes)}")
         findings.choose("positive_class", given, "given", "")
         return given
+    named = [name for name in labels.classes if _plain(name) and _plain(name) in _plain(column)]
+    if len(named) == 1:
+        findings.choose("positive_class", named[0], "likely", f"the submission's column is called {column!r}")
+        return named[0]
     name = labels.classes[-1]
     known = set(labels.classes) == {"0", "1"}
     why = "the class 1" if known else f"the last of {', '.join(labels.classes)}"
@@ -209,12 +250,12 @@ def _positive(labels: Labels, params: DataParams, findings: Findings) -> str:
 
 # What descriptions write -> our name; the more special first, for a text that names one often names its kind too.
 _WRITTEN = (
-    (r"quadratic(ally)?[ -]weighted[ -]kappa|weighted kappa", "quadratic_kappa"),
+    (r"quadratic(ally)?[ -]weighted[ -]kappa|weighted kappa|\bqwk\b|kappa with quadratic", "quadratic_kappa"),
     (r"(mean|average)[ -]column[ -]?wise (roc )?auc|column[ -]averaged auc", "roc_auc_macro"),
     (r"area under the (roc|receiver)|roc[ -_]auc|\bauc\b", "roc_auc"),
     (r"log(arithmic)?[ -]?loss|cross[ -]entropy", "log_loss"),
     (r"map ?@ ?(?P<k>\d+)|mean average precision ?(@|at) ?(?P<n>\d+)", "map@"),
-    (r"weighted[ -](averaged? )?f-?1|f-?1[ _-](score )?weighted", "f1_weighted"),
+    (r"weighted[ -](averaged? )?f-?1|f-?1[ _-](score )?\(?weighted|f1_score\([^)]*weighted", "f1_weighted"),
     (r"micro[ -](averaged? )?f-?1|f-?1[ _-](score )?micro", "f1_micro"),
     (r"macro[ -](averaged? )?f-?1|f-?1[ _-](score )?macro", "f1_macro"),
     (r"micro[ -](averaged? )?f-?2", "f2_micro"),

@@ -17,10 +17,11 @@ class Found:
 
 @dataclass
 class Findings:
-    """All choices by key of the data section, what is wrong (a line each), and what is good to know."""
+    """All choices by key of the data section, what is wrong in train and in test, and what is good to know."""
 
     chosen: dict[str, Found] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    test_problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def choose(self, key: str, value: Any, surety: Surety, why: str) -> None:

@@ -16,6 +16,7 @@ from competition.errors import CompetitionError
 from competition.raw.found import Findings, Surety
 from competition.tasks import JOINED
 
+MISSING_NUMBERS = ("", "nan", "na", "n/a", "null", "none")
 SEPARATORS = ("|", ";", ",", " ")  # between the tags of a cell; the rarest in a class name first
 
 
@@ -77,13 +78,9 @@ def from_cells(
         raise CompetitionError(f"data.label_separator is {between!r} and data.task {task}; only multilabel has tags")
     new_name = {old: new for new, olds in merge.items() for old in olds}
     if task == "multilabel":
-        if any(JOINED in text for text in texts) and between != JOINED:
-            raise CompetitionError(
-                f"some labels hold {JOINED!r}, which stands between the tags of a sample in samples.csv; set "
-                f"data.label_separator to {JOINED!r} if it separates tags, else rename the labels"
-            )
         tags = [[new_name.get(tag, tag) for tag in _split(text, between)] for text in texts]
         classes = natural({tag for row in tags for tag in row})
+        _check_joined(classes)
         return Labels(task, classes, [join(row, classes) for row in tags], between)
     for row, text in enumerate(texts):
         if not text:
@@ -109,6 +106,7 @@ def from_columns(
     flags = values.isin(["1", "1.0", "True", "true"])
     new_name = {old: new for new, olds in merge.items() for old in olds}
     classes = tuple(dict.fromkeys(new_name.get(column, column) for column in table.columns))
+    _check_joined(classes)
     exclusive = bool((flags[~wrong].sum(axis=1) == 1).all())
     if task == "auto":
         task = "multiclass" if exclusive else "multilabel"
@@ -125,6 +123,14 @@ def from_columns(
     rows = [[name for name, flag in zip(names, row, strict=True) if flag] for row in flags.to_numpy()]
     texts = [None if bad else join(row, classes) for row, bad in zip(rows, wrong, strict=True)]
     return Labels(task, classes, texts, "")
+
+
+def _check_joined(classes: Iterable[str]) -> None:
+    if torn := [name for name in classes if JOINED in name]:
+        raise CompetitionError(
+            f"the class {torn[0]!r} holds {JOINED!r}, which stands between the classes of a sample in samples.csv; set "
+            f"data.label_separator to {JOINED!r} if it separates tags, else rename the class"
+        )
 
 
 def join(tags: Iterable[str], classes: Sequence[str]) -> str:
@@ -152,7 +158,7 @@ def is_whole(text: str) -> bool:
 
 def _is_value(texts: list[str], fractions: bool) -> bool:
     """Tell a value from a class: numbers with a fraction, or more than two of them where the submission wants those."""
-    distinct = {text for text in texts if text}
+    distinct = {text for text in texts if text.casefold() not in MISSING_NUMBERS}
     if not distinct or not all(map(is_number, distinct)):
         return False
     return any(not is_whole(text) for text in distinct) or (fractions and len(distinct) > 2)
@@ -180,11 +186,20 @@ def find_separator(texts: list[str]) -> str | None:
         several = [tags for tags in split.values() if len(tags) > 1]
         if not several or any(len(set(row)) < len(row) for row in several):
             continue
+        words = {len(row) for row in split.values()}
+        if len(words) == 1 and _positions_differ(several):
+            continue  # names of as many words each, as "Apple rust" and "Grape rust"
         times = Counter(tag for row in split.values() for tag in row)
         again = sum(1 for row in several for tag in row if times[tag] > 1) / sum(map(len, several))
         if len(times) < len(cells) and again >= 2 / 3:
             return separator
     return None
+
+
+def _positions_differ(rows: list[list[str]]) -> bool:
+    """Tell whether no word stands at two positions."""
+    places = [set(words) for words in zip(*rows, strict=True)]
+    return sum(map(len, places)) == len(set().union(*places))
 
 
 def _example(texts: list[str], separator: str) -> str:

@@ -38,8 +38,10 @@ class ImageIndex:
         self.images = tuple(images)
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_loose_name: dict[str, list[str]] = defaultdict(list)
+        self._folder_names: set[str] = set()
         for image in self.images:
             path = PurePosixPath(normal(image))
+            self._folder_names.update(path.parts[:-1])
             for name in {path.name, path.stem}:
                 self._by_name[name].append(image)
             for name in {_loose(path.name), _loose(path.stem)}:
@@ -50,12 +52,21 @@ class ImageIndex:
 
         A name that no image has exactly is looked up again with neither its case nor leading zeros.
         """
-        wanted = normal(sample_id).strip("/")
+        wanted = normal(sample_id).replace("\\", "/").strip("/")
         name = wanted.rsplit("/", 1)[-1]
+        if not name:
+            return []
         candidates = self._by_name.get(name) or self._by_loose_name.get(_loose(name), [])
         if "/" not in wanted:
             return candidates
-        return [image for image in candidates if _ends_with(normal(image), wanted)]
+        while "/" in wanted:  # a table may write folders above those that were downloaded
+            found = [image for image in candidates if _ends_with(normal(image), wanted)]
+            if found:
+                return found
+            above, _, wanted = wanted.partition("/")
+            if above in self._folder_names:  # it names another image
+                break
+        return []
 
     def match(self, ids: Iterable[str], split: str, folder: str | None = None) -> Match:
         """Match ids to images, in the one folder that fits them best.

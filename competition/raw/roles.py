@@ -28,7 +28,7 @@ MIN_GROUPS = 5  # fewer could not be spread over folds
 def role(name: str) -> str:
     """Tell from its file name, or else its folder's, what a table is for; "" where neither says it."""
     stem = PurePosixPath(name).stem.lower()
-    if re.search(r"sample|submission", stem):
+    if re.search(r"(?<![a-z])sample(?!s)|sample[_ -]?submission|submission", stem) and "train" not in stem:
         return "sample_submission"
     said = [split for split in ("train", "test") if re.search(rf"(?<![a-z]){split}", stem)]
     if len(said) == 1:
@@ -50,6 +50,8 @@ class Tables:
         self.names = table_names(source)
         self._source, self._index = source, index
         self._read: dict[str, pd.DataFrame] = {}
+        self._file_columns: dict[str, str | None] = {}
+        self._keys: dict[str, dict[str, set[str]]] = {}
         self.damaged: dict[str, CompetitionError] = {}
 
     def get(self, name: str) -> pd.DataFrame:
@@ -61,10 +63,24 @@ class Tables:
         if name not in self._read:
             table = read_table(self._source, name)
             column = self._index.file_column(table)
-            if column is not None and self._index.find(column):  # the name of the column is one too: it is no header
+            # Where the name of that column is an image too, it is no header; a word alone could be both.
+            if column is not None and re.search(r"[\d.]", column) and self._index.find(column):
                 table = read_table(self._source, name, lambda cell: True)
             self._read[name] = table
         return self._read[name]
+
+    def file_column(self, name: str) -> str | None:
+        """Name the column of a table that names images."""
+        if name not in self._file_columns:
+            self._file_columns[name] = self._index.file_column(self.get(name))
+        return self._file_columns[name]
+
+    def keys(self, name: str) -> dict[str, set[str]]:
+        """Return the values of the columns of a table that tell its rows apart."""
+        if name not in self._keys:
+            table = self.get(name)
+            self._keys[name] = {column: set(table[column]) for column in table.columns if table[column].is_unique}
+        return self._keys[name]
 
     def good(self, wanted: Sequence[str]) -> list[str]:
         """Return those of these names whose tables can be read and hold something; remember what the others said."""
@@ -94,16 +110,17 @@ class Link:
 def find_link(tables: Tables, index: ImageIndex, values: pd.Series, names: Sequence[str]) -> Link | None:
     """Find the table that says which image an id means, where that is not the id itself."""
     wanted = {value for value in values.head(PROBE) if value}
+    if len(wanted) < min(len(values), PROBE):  # ids tell their rows apart
+        return None
     for name in tables.good(names):
-        table = tables.get(name)
-        file_column = index.file_column(table)
+        table, file_column = tables.get(name), tables.file_column(name)
         if file_column is None or not wanted:
             continue
         written = table[file_column].head(PROBE)
         if index.share(written) < 0.5 or not written.map(index.names).any():
             continue
-        for column in table.columns:
-            if column != file_column and wanted <= set(table[column]) and table[column].is_unique:
+        for column, known in tables.keys(name).items():
+            if column != file_column and wanted <= known:
                 return Link(name, column, file_column)
     return None
 
@@ -131,7 +148,8 @@ def label_columns(
             if len(set(wanted) & set(table[column].str.strip())) >= 0.9 * len(wanted):
                 return [column], 2, "its values are the submission's columns"
     untold = [column for column in others if test is None or column not in test.columns]
-    if test is not None and len(test.columns) > 1 and len(untold) == 1:
+    told = {column.lower() for column in others} - {column.lower() for column in untold}
+    if test is not None and len(test.columns) > 1 and len(untold) == 1 and not told & set(LABEL_NAMES):
         return untold, 2, "the one column that the test table lacks"
     whole = shown is not None and _whole(shown)
     for candidates in (untold, others):

@@ -30,6 +30,7 @@ SHOWN_CLASSES = 40  # of more classes, the overview shows the 20 largest and the
 SHOWN_IMAGES = 10  # of each class
 SHOWN_PAIRS = 60  # of like images
 PAIRS_PER_LINE = 5
+TOLD_CLASSES = 10  # on the console; all are in report.json
 COLUMNS = ["sample_id", "split", "row", "label", "fold", "group", "weight", "file", "problem"]
 
 
@@ -55,7 +56,7 @@ def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) ->
         contract.json: task, metric, classes in order, range of a value, image size and value range, submission form,
             what to predict of an image that cannot be read.
         report.json: what was chosen and how sure that is, counts, image sizes and modes, like and constant images,
-            problems.
+            problems (of training samples, which are left out) and test_problems (of test samples, which stay).
         overview.png: images of each class beside its name and counts.
         alike.png: images that are alike, where there are any.
 
@@ -71,12 +72,14 @@ def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) ->
     with stage_folder(out) as folder:
         source = open_source(Path(data.root), folder / UNPACKED)
         competition = read_competition(source, data)
-        samples, decoded, problems = _decode(source, competition, spec, folder)
+        _check_folds(competition, params.folds)
+        samples, decoded = _decode(source, competition, spec, folder)
         shutil.rmtree(folder / UNPACKED, ignore_errors=True)
-        problems = competition.problems + problems
+        problems = competition.problems + list(decoded["train"].unreadable.values())
+        test_problems = competition.test_problems + list(decoded["test"].unreadable.values())
         if params.bad_samples == "fail":
             _refuse(source, problems)
-        _check_enough(source, samples, problems, competition.task)
+        _check_enough(source, samples, problems + test_problems, competition.task)
         reviewed = _review(samples, decoded, folder, params)
         samples["group"] = reviewed.group_of
         samples = samples.drop(index=list(reviewed.dropped)).reset_index(drop=True)
@@ -88,7 +91,8 @@ def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) ->
         samples.loc[train.index, "fold"] = _folds(train, target, truth, params.folds, derive(seed, "prepare", "folds"))
         write_csv(folder / SAMPLES, samples[COLUMNS])
         write_json(folder / CONTRACT, _contract(competition, target, truth, spec, params.folds))
-        report = _report(competition, samples, target, truth, decoded, params.folds, problems, reviewed)
+        report = _report(competition, samples, target, truth, decoded, params.folds, reviewed)
+        report |= {"problems": problems, "test_problems": test_problems}
         write_json(folder / REPORT, report)
         _overview(folder, train, target, truth)
     _tell(report, competition, reviewed)
@@ -113,22 +117,21 @@ def _check_enough(source: Source, samples: pd.DataFrame, problems: list[str], ta
         raise MistakesError(
             f"{source.path}: the images that can be read are of {labels} {what} in train, and {readable} in test; "
             f"expected two {what} or more, and a test image:",
-            problems or ["all other training images were dropped as prepare.duplicates, conflicts or leaks says"],
+            problems or ["the others were dropped, as prepare.duplicates, conflicts, leaks or constant says"],
             shown=SHOWN_SAMPLES,
         )
 
 
 def _decode(
     source: Source, competition: Competition, spec: ImageSpec, folder: Path
-) -> tuple[pd.DataFrame, dict[str, Decoded], list[str]]:
-    """Write both arrays; return all good samples with their rows, what was decoded, and the problems met."""
+) -> tuple[pd.DataFrame, dict[str, Decoded]]:
+    """Write both arrays; return all good samples with their rows, and what was decoded."""
     order = {file: position for position, file in enumerate(source.files)}
     train = competition.train.assign(split="train", problem="")
     test = competition.test.assign(split="test", label="", group="", fold="", weight="")
     count = len(train) + len(test)
     check_space(folder, count * int(np.prod(spec.shape)))
     tables, decodings = [], {}
-    problems: list[str] = []
     for split, table in (("train", train), ("test", test)):
         # Rows lie in reading order, so that an archive is passed through once; a test sample without a file comes last.
         files = sorted({file for file in table["file"] if file}, key=order.__getitem__)
@@ -136,14 +139,13 @@ def _decode(
         decoded = write_images(files, source.read, folder / pixels(split), spec, f"prepare {split}")
         table = table.assign(row=[row_of.get(file, -1) for file in table["file"]])
         unreadable = table["row"].isin(list(decoded.unreadable))
-        problems += decoded.unreadable.values()
         if split == "train":
             table = table[~unreadable]
         else:
             table.loc[unreadable, "problem"] = [decoded.unreadable[row] for row in table.loc[unreadable, "row"]]
         tables.append(table)
         decodings[split] = decoded
-    return pd.concat(tables, ignore_index=True), decodings, problems
+    return pd.concat(tables, ignore_index=True), decodings
 
 
 def _review(samples: pd.DataFrame, decoded: dict[str, Decoded], folder: Path, params: PrepareParams) -> Review:
@@ -215,11 +217,20 @@ def _target(competition: Competition, train: pd.DataFrame) -> Target:
             "numbers, so that their order is known; set data.task: multiclass"
         )
     classes = competition.classes
-    if competition.task == "multiclass" and not competition.form.classes:
+    if competition.task == "multiclass" and competition.form.kind == "class":
         present = set(train["label"])  # a class may have gone with its unreadable images
         classes = tuple(name for name in classes if name in present)
     at_least_one = competition.task == "multilabel" and bool((train["label"] != "").all())
     return Target(competition.task, classes, low, high, at_least_one)
+
+
+def _check_folds(competition: Competition, folds: int) -> None:
+    given = competition.train["fold"]
+    if (given != "").any() and given.nunique() != folds:
+        raise CompetitionError(
+            f"the fold column holds {given.nunique()} folds, and prepare.folds is {folds}; correct prepare.folds, or "
+            "set data.fold_column: none"
+        )
 
 
 def _folds(train: pd.DataFrame, target: Target, truth: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -256,7 +267,6 @@ def _report(
     truth: np.ndarray,
     decoded: dict[str, Decoded],
     folds: int,
-    problems: list[str],
     reviewed: Review,
 ) -> dict[str, Any]:
     counts = _counts(target, truth)
@@ -274,8 +284,7 @@ def _report(
         "alike": reviewed.report,
         "chosen": {key: {"value": found.value, "surety": found.surety, "why": found.why}
                    for key, found in competition.chosen.items()},
-        "notes": competition.notes + rare,
-        "problems": problems,
+        "notes": competition.notes + rare + _straddling(samples),
     }  # fmt: skip
     if target.task == "regression":
         lowest, median, highest = np.quantile(truth, [0, 0.5, 1])
@@ -283,6 +292,14 @@ def _report(
     elif counts:
         report["imbalance"] = round(max(counts.values()) / max(min(counts.values()), 1), 2)
     return report
+
+
+def _straddling(samples: pd.DataFrame) -> list[str]:
+    """Tell of groups that folds given by the competition take apart."""
+    grouped = samples[(samples["split"] == "train") & (samples["group"] != "")]
+    apart = grouped.groupby("group")["fold"].nunique()
+    count = int((apart > 1).sum())
+    return [f"the given folds take {count} groups of like samples apart, first {apart.idxmax()!r}"] if count else []
 
 
 def _counts(target: Target, truth: np.ndarray) -> dict[str, int]:
@@ -337,10 +354,29 @@ def _tell(report: dict[str, Any], competition: Competition, reviewed: Review) ->
         say(f"  note: {note}")
     for line in reviewed.lines:
         say(f"  alike: {line}")
-    for problem in report["problems"]:
-        say(f"  dropped: {problem}")
+    for what, key in (("dropped", "problems"), ("predicted by the class shares", "test_problems")):
+        for problem in report[key][:SHOWN_SAMPLES]:
+            say(f"  {what}: {problem}")
+        if len(report[key]) > SHOWN_SAMPLES:
+            say(f"  {what}: and {len(report[key]) - SHOWN_SAMPLES} more, see {REPORT}")
+    _tell_images(report)
     classes = f"{len(report['classes'])} classes, " if report["classes"] else ""
     say(
         f"prepare: {counts['train']:,} training and {counts['test']:,} test samples, {classes}"
-        f"{len(report['problems'])} problems"
+        f"{len(report['problems'] + report['test_problems'])} problems"
     )
+
+
+def _tell_images(report: dict[str, Any]) -> None:
+    """Tell what the images are: how many of each class, how large, of which kind."""
+    if counts := report["classes"]:
+        ordered = sorted(counts, key=lambda name: (-counts[name], name))
+        ends = ordered if len(ordered) <= TOLD_CLASSES else [*ordered[: TOLD_CLASSES - 1], ordered[-1]]
+        told = ", ".join(f"{name} {counts[name]:,}" for name in ends)
+        say(f"  classes: {told}; the largest is {report['imbalance']:g} times the smallest")
+    for split in ("train", "test"):
+        sizes, modes = report["sizes_px"][split], report["modes"][split]
+        if sizes:
+            smallest, median, largest = (" x ".join(map(str, sizes[key])) for key in ("smallest", "median", "largest"))
+            kinds = ", ".join(f"{name} {count:,}" for name, count in modes.items())
+            say(f"  {split} images: {kinds}; {smallest} to {largest} px, median {median}")

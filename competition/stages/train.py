@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SHOWN_MISTAKES = 40
 MISTAKES_PER_LINE = 10
 MIN_DECIDED = 20  # samples out of fold; on fewer a decision is fitted to chance
+MOST_DECIDED = 300_000_000  # predictions; beyond, fitting takes longer than a minute for each fold
 DECISION_PARTS = 5  # that stand for folds where only one was trained
 QUIET_SECONDS = 30  # after which a pipe, which shows no progress bar, is told of an epoch
 
@@ -168,7 +169,7 @@ def _decide(
     predicted = decisions.apply(plain, target.task, raw)
     results = {"pooled": score(metric, truth, predicted, derive(seed, "bootstrap", "pooled"))}
     decision, decided = plain, predicted
-    if plain.kind != "none" and len(positions) >= MIN_DECIDED:
+    if plain.kind != "none" and len(positions) >= MIN_DECIDED and raw.size <= MOST_DECIDED:
         parts = folds
         if len(np.unique(folds)) == 1:
             parts = np.random.default_rng(derive(seed, "parts")).permutation(len(positions)) % DECISION_PARTS
