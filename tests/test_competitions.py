@@ -7,9 +7,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from competition import policies, reading
+from competition.errors import CompetitionError
 from competition.initialise import initialise
 from competition.params import Params
-from tests.conftest import ROOT, set_values
+from tests.conftest import ROOT, gala, png, set_values, write_folder
 from tests.replicas import REPLICAS, Replica
 
 # The smallest work with which every stage still does its own.
@@ -94,3 +95,26 @@ def test_comments_stay(tmp_path: Path) -> None:
         assert same == (section not in ("data", "prepare")), section
     assert now["data"]["metric"] == "roc_auc_macro"
     assert now["data"]["group_column"] == "PatientID"
+
+
+def test_init_leaves_a_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing tells what is what, init names the download and the user goes on in params.yaml."""
+    monkeypatch.chdir(tmp_path)
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    write_folder(tmp_path / "raw", {"a.csv": b"id,x,y\n1,2,3\n"} | {"train/1.png": png(), "test/2.png": png(2)})
+    with pytest.raises(CompetitionError, match=r"params\.yaml now names this download"):
+        initialise(Path("raw"), params, None)
+    assert YAML(typ="safe").load(params)["data"]["root"] == "raw"
+    with pytest.raises(CompetitionError, match=r"--metric: .*acuracy.*did you mean accuracy"):
+        initialise(Path("raw"), params, "acuracy")
+
+
+def test_init_takes_over_given_folds(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    files = gala() | {"train.csv": b"Image,Class,fold\n" + b"".join(
+        f"image{n}.png,{'ab'[n % 2]},{n % 3}\n".encode() for n in range(12))}  # fmt: skip
+    initialise(write_folder(tmp_path / "raw", files), params, "accuracy")
+    written = YAML(typ="safe").load(params)
+    assert (written["prepare"]["folds"], written["train"]["folds"]) == (3, 3)

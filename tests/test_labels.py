@@ -106,3 +106,13 @@ def test_columns_of_0_and_1() -> None:
 def test_classes_are_sorted_as_people_count() -> None:
     assert natural(["10", "9", "-1"]) == ("-1", "9", "10")
     assert natural(["b", "a", "10", "9"]) == ("10", "9", "a", "b")
+
+
+def test_names_of_as_many_words_are_no_tags() -> None:
+    names = [f"{plant} {ill}" for plant in ("Apple", "Corn", "Grape") for ill in ("rust", "scab", "blight")]
+    assert read(names)[0].task == "multiclass"
+
+
+def test_a_column_with_a_bar_in_its_name_is_refused() -> None:
+    with pytest.raises(CompetitionError, match=r"the class 'x\|y' holds"):
+        columns(**{"x|y": ["1", "0"], "z": ["1", "1"]})

@@ -214,3 +214,28 @@ def test_every_task_has_its_contract(tmp_path: Path) -> None:
     assert set(contracts["multilabel"]["train"]["label"]) == {"ant|bee", "bee", "ant", "cow"}
     for name in "abcd":
         assert (tmp_path / name / "prepare/overview.png").exists()
+
+
+def test_a_leak_takes_all_its_likenesses_along(tmp_path: Path) -> None:
+    """Three equal training files and the same in test: none of the three may stay."""
+    files = alike(competition(), dict.fromkeys(("train/3.png", "train/6.png", "test/1001.png"), "train/0.png"))
+    dropped = run(tmp_path / "drop", files, leaks="drop")
+    assert {"0", "3", "6"} & set(dropped["train"].index) == set()
+    kept = run(tmp_path / "keep", files)
+    assert len(set(kept["train"]["fold"][["0", "3", "6"]])) == 1
+
+
+def test_given_folds_that_take_like_images_apart_are_told(tmp_path: Path) -> None:
+    files = alike(competition({"fold": [str(n % 3) for n in range(24)]}), {"train/1.png": "train/0.png"})
+    notes = run(tmp_path, files)["report"]["notes"]
+    assert "the given folds take 1 groups of like samples apart, first 'like 0'" in notes
+
+
+def test_an_index_keeps_its_place_when_a_class_is_lost(tmp_path: Path) -> None:
+    """The classes' numbers are the competition's; those of a class without a readable image stay free."""
+    files = competition()
+    files |= {f"train/{n}.png": b"" for n in range(1, 24, 3)}
+    files["sample_submission.csv"] = b"id,label\n1000,0\n1001,2\n1002,0\n1003,0\n"
+    done = run(tmp_path, files, bad_samples="drop")
+    assert done["contract"]["classes"] == ["ant", "bee", "cow"]
+    assert done["contract"]["submission"]["kind"] == "index"

@@ -272,3 +272,102 @@ def test_positive_class(tmp_path: Path) -> None:
     assert read(tmp_path / "given", files, positive_class="cat").form.classes == ("cat",)
     with pytest.raises(CompetitionError, match=r"data\.positive_class is 'cow'; the classes are \['cat', 'dog'\]"):
         read(tmp_path / "wrong", files, positive_class="cow")
+
+
+@pytest.mark.parametrize(
+    ("column", "positive", "surety"),
+    [
+        ("is_cat", "cat", "likely"),
+        ("cat", "cat", "likely"),
+        ("dog_probability", "dog", "likely"),
+        ("p", "dog", "guess"),
+    ],
+)
+def test_the_submission_names_the_positive_class(tmp_path: Path, column: str, positive: str, surety: str) -> None:
+    rows = (f"{n},{'cat' if k % 2 else 'dog'}" for k, n in enumerate(NAMES))
+    files = simple(train__csv=csv("id,label", *rows), sample_submission__csv=csv(f"id,{column}", "901,0.5", "902,0.5"))
+    competition = read(tmp_path, files)
+    assert competition.form.classes == (positive,)
+    assert competition.chosen["positive_class"].surety == surety
+
+
+def test_a_column_for_a_class_that_train_lacks(tmp_path: Path) -> None:
+    files = simple(train__csv=train_csv(), sample_submission__csv=csv("id,cat,cow,dog,owl", "901,0,0,0,1"))
+    competition = read(tmp_path, files)
+    assert competition.form.classes == ("cat", "cow", "dog", "")
+    assert any("no training sample is owl" in note for note in competition.notes)
+
+
+def test_whole_number_labels_and_a_column_for_each(tmp_path: Path) -> None:
+    rows = (f"{n},{k % 3}" for k, n in enumerate(NAMES))
+    files = simple(train__csv=csv("id,label", *rows), sample_submission__csv=csv("id,0,1,2", "901,0.3,0.3,0.4"))
+    assert read(tmp_path, files).form.kind == "columns"
+
+
+def test_the_submission_has_its_own_separator(tmp_path: Path) -> None:
+    tags = ["a|b", "a", "b", "c", "a|c", "b|c"] * 2
+    rows = (f"{n},{tag}" for n, tag in zip(NAMES, tags, strict=True))
+    files = simple(train__csv=csv("id,tags", *rows), sample_submission__csv=csv("id,tags", "901,a b", "902,c"))
+    assert read(tmp_path, files).form.separator == " "
+
+
+def test_ranks_of_several_labels(tmp_path: Path) -> None:
+    tags = ["a b", "a", "b", "c", "a c", "b c"] * 2
+    files = simple(train__csv=csv("id,tags", *(f"{n},{tag}" for n, tag in zip(NAMES, tags, strict=True))))
+    assert read(tmp_path, files, guess=False, metric="map@2").form.kind == "ranking"
+
+
+def test_an_index_that_cannot_be_one(tmp_path: Path) -> None:
+    files = simple(train__csv=train_csv(), sample_submission__csv=csv("id,label", "901,3", "902,1"))
+    with pytest.raises(CompetitionError, match=r"holds '3' for one of 3 classes.*set data\.label_column"):
+        read(tmp_path, files)
+
+
+def test_a_column_called_label_that_the_test_table_has_too(tmp_path: Path) -> None:
+    table = train_csv("id,label,source", [f",s{k % 2}" for k in range(12)])
+    competition = read(tmp_path, simple(train__csv=table, test__csv=csv("id,label", "901,", "902,")))
+    assert labels(competition) == KINDS
+
+
+def test_quadratic_kappa_needs_numbers(tmp_path: Path) -> None:
+    with pytest.raises(CompetitionError, match=r"data\.metric is quadratic_kappa and the classes are cat, cow, dog"):
+        read(tmp_path, simple(train__csv=train_csv()), guess=False, metric="quadratic_kappa")
+
+
+def test_a_metric_of_values_makes_whole_numbers_values(tmp_path: Path) -> None:
+    files = simple(train__csv=csv("id,score", *(f"{n},{k}" for k, n in enumerate(NAMES))))
+    competition = read(tmp_path, files, guess=False, metric="rmse")
+    assert (competition.task, competition.form.kind) == ("regression", "value")
+
+
+def test_a_value_that_is_missing_is_told(tmp_path: Path) -> None:
+    values = ["1.5", "nan", *map(str, range(10))]
+    competition = read(tmp_path, simple(train__csv=csv("id,v", *map(",".join, zip(NAMES, values, strict=True)))))
+    assert competition.task == "regression"
+    assert competition.problems == ["train.csv: '002' has the label 'nan'; expected a number"]
+
+
+def test_ids_as_the_sample_shows_them(tmp_path: Path) -> None:
+    """The test table writes extensions, and the sample, which shows one row, does not."""
+    files = simple(train__csv=train_csv(), test__csv=csv("image", "901.png", "902.png"))
+    files["sample_submission.csv"] = csv("Id,label", "902,cat")
+    assert list(read(tmp_path, files).test["sample_id"]) == ["901", "902"]
+
+
+def test_a_table_called_samples_and_one_s_own_submission(tmp_path: Path) -> None:
+    files = simple(train_samples__csv=train_csv(), my_submission__csv=csv("id,label", "901,cat", "902,cow"))
+    files["sample_submission.csv"] = csv("id,label", "901,cat", "902,cat")
+    competition = read(tmp_path, files)
+    assert competition.chosen["train_table"].value == "train_samples.csv"
+    assert competition.chosen["sample_submission"].value == "sample_submission.csv"
+
+
+def test_an_empty_id_is_no_image(tmp_path: Path) -> None:
+    files = images("train/", ["0.png", "1.png", "2.png", "3.png"]) | images("test/", ["9.png"])
+    files["train.csv"] = csv("id,label", "1,cat", "2,dog", "3,cat", ",dog")
+    assert read(tmp_path, files).problems == ["train.csv: '' has no image in train"]
+
+
+def test_json_that_is_no_table_is_passed_over(tmp_path: Path) -> None:
+    files = simple(train__csv=train_csv()) | {"test_config.json": b'{"x": [1, 2]}', "sample.json": b"[1, 2]"}
+    assert labels(read(tmp_path, files)) == KINDS
