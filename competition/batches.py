@@ -102,14 +102,20 @@ class EpochBatches:
         samples: int64 (n,), positions of the samples to train on.
         batch_size: samples in a batch; a smaller set makes one batch.
         seed: of the order.
+        flip: whether every image is mirrored in every second epoch, half of them in the even ones. Source: airbench,
+            as in models/speednet.py; chance would show many an image the same way several times in a row.
     """
 
-    def __init__(self, training_set: TrainingSet, samples: np.ndarray, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, training_set: TrainingSet, samples: np.ndarray, batch_size: int, seed: int, flip: bool = False
+    ) -> None:
         self._set = training_set
         self._samples = samples
         self._batch_size = min(batch_size, len(samples))
         self._seed = seed
         self._epoch, self._order = 0, samples  # until `begin`
+        first = np.random.default_rng(derive(seed, "flip")).integers(0, 2, len(training_set.rows))
+        self._flipped = first if flip else None
 
     def begin(self, epoch: int) -> None:
         """Turn to an epoch."""
@@ -123,4 +129,8 @@ class EpochBatches:
         """Return images uint8 (b, h, w, c), targets float32 (b, outputs) and weights float32 (b,), if there are any."""
         samples = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         weights = None if self._set.weights is None else self._set.weights[samples]
-        return self._set.augmented(samples, self._epoch), self._set.target.encode(self._set.truth[samples]), weights
+        images = self._set.augmented(samples, self._epoch)
+        if self._flipped is not None:
+            flipped = (self._flipped[samples] + self._epoch) % 2 == 1
+            images[flipped] = images[flipped, :, ::-1]
+        return images, self._set.target.encode(self._set.truth[samples]), weights

@@ -4,17 +4,18 @@ Every command imports what it runs when it runs, so that ``compete --help`` answ
 """
 
 import errno
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from competition.errors import CompetitionError
-from competition.layout import LOCK
+from competition.layout import LOCK, STATE
 
 if TYPE_CHECKING:
     from competition.params import Params
@@ -94,6 +95,24 @@ def init(
 
 
 @app.command()
+def preset(
+    name: Annotated[str | None, typer.Argument(help="The one to write.  [default: list them all]")] = None,
+    params: ParamsPath = PARAMS,
+) -> None:
+    """Write a model family, the search of an article or a recipe of ours into params.yaml, or list them."""
+    with _told():
+        from competition.console import say
+        from competition.presets import apply, list_presets
+
+        if name is None:
+            for each in list_presets():
+                say(f"{each.name}: {each.title}\n  source: {each.source}\n  expected: {each.expected}")
+            return
+        say(f"preset: replaced {', '.join(apply(name, params))} in {params}")
+        say("preset: all else is as it was; now run 'dvc repro'")
+
+
+@app.command()
 def prepare(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
     """Decode the competition's images once; fix classes, folds and the submission's format."""
     with _stage(params, data) as read:
@@ -140,6 +159,7 @@ def train(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
             augmented=data / "augment",
             tuned=data / "tune",
             out=data / "train",
+            state=data.absolute().parent / STATE,
             seed=read.seed,
             threads=read.threads,
         )
@@ -196,6 +216,42 @@ def score(
 
         for name, result in grade(submission, answers, seed=0, metric=metric).items():
             say(f"{name} {result}")
+
+
+@app.command()
+def shapes(
+    params: ParamsPath = PARAMS,
+    data: DataDir = DATA,
+    corner: Annotated[
+        Literal["low", "high"] | None, typer.Option(help="With every value of tune.space at its lowest or highest.")
+    ] = None,
+) -> None:
+    """Show what each layer of the model puts out, holds and computes, before anything is trained."""
+    with _told():
+        from competition import reading
+        from competition.console import say
+        from competition.layout import CONTRACT
+        from competition.shapes import jumps, table, trace
+        from competition.tasks import Target
+
+        read = reading.load(params)
+        recipe = read.recipe
+        if corner:
+            from competition.search.points import corners
+
+            recipe = reading.overlay(recipe, corners(read.tune.space)[corner == "high"])
+        contract = data / "prepare" / CONTRACT
+        if contract.exists():
+            target, source = Target.of(json.loads(contract.read_text(encoding="utf-8"))), str(contract)
+        else:
+            target = Target("multiclass", tuple(map(str, range(10))), 0, 1, False)
+            source = "assumed, for 'compete prepare' has not run"
+        shape = (*read.prepare.image_size_px, read.prepare.channels)
+        rows = trace(recipe.model, shape, target)
+        size = " x ".join(map(str, shape))
+        say(f"{recipe.model.family} on images of {size}; {target.outputs} outputs ({source})")
+        for line in [*table(rows, recipe.train.batch_size), *(f"note: {jump}" for jump in jumps(rows))]:
+            say(line)
 
 
 @app.command()

@@ -1,19 +1,27 @@
 """Fit one model on some samples and validate it on others; shared by tune and train."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from competition import decisions, models, scores
+from competition import backend, building, checkpoints, decisions, scores
 from competition.batches import EpochBatches, TrainingSet
 from competition.errors import CompetitionError
 from competition.inference import predict
-from competition.params import Recipe, TrainParams
+from competition.models import FAMILIES
+from competition.optimizers import make_optimizer
+from competition.params import Recipe
 from competition.scores import find_metric
 from competition.seeds import derive
 from competition.tasks import Target
+
+SAVE_SECONDS = 20  # of training at most are lost when it is killed, beyond the epoch under way
+ADAPT_IMAGES = 10_000  # that a family may learn its first weights from
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,10 @@ def fit(
     *,
     fold: int,
     seed: int,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    fraction: float = 1.0,
+    until: int | None = None,
+    state: Path | None = None,
+    on_epoch: Callable[[Epoch], bool | None] = lambda epoch: None,
 ) -> Fitted:
     """Train a model on all folds but one, and validate it on that one after every epoch.
 
@@ -54,7 +65,11 @@ def fit(
         training_set: samples, views and folds.
         fold: the fold left out.
         seed: of initial weights, dropout and data order.
-        on_epoch: told of every epoch as it ends.
+        fraction: of the training samples that is used, drawn at random.
+        until: the epoch before which to stop, with the schedule of all epochs; None for the last.
+        state: a folder that keeps the state between epochs. What is found there is gone on with, to the same last bit
+            as if it had never stopped; so the caller has a folder for each set of arguments (but ``until``).
+        on_epoch: told of every epoch as it ends, also of those found in ``state``; True stops the training.
 
     Returns:
         The model of the last epoch or, with ``patience_epochs``, that of the best; the earliest of equals.
@@ -63,7 +78,7 @@ def fit(
         CompetitionError: the model cannot be built for these images, or the loss is no longer a number.
     """
     params = recipe.train
-    train_samples = np.flatnonzero(training_set.folds != fold)
+    train_samples = _part(np.flatnonzero(training_set.folds != fold), fraction, seed)
     val_samples = np.flatnonzero(training_set.folds == fold)
     if not len(train_samples) or not len(val_samples):
         raise CompetitionError(
@@ -73,40 +88,147 @@ def fit(
     target, truth = training_set.target, training_set.truth[val_samples]
     metric = find_metric(training_set.contract["metric"])
     decision = decisions.plain(metric, target.task, len(target.classes), target.at_least_one)
-    batches = EpochBatches(training_set, train_samples, params.batch_size, seed)
+    batches = EpochBatches(training_set, train_samples, params.batch_size, seed, flip=params.alternating_flip)
 
-    keras.backend.clear_session()
+    precision = backend.precision(params.precision)
+    architecture = building.architecture(recipe.model, training_set.shape, target, precision)
     keras.utils.set_random_seed(derive(seed, "weights"))
-    model = models.build(recipe.model, training_set.shape, target)
-    architecture = model.to_json()  # before compiling, so that it holds no optimizer
-    optimizer = make_optimizer(params, steps_per_epoch=len(batches))
-    model.compile(optimizer, _loss(target, params.label_smoothing))
+    model = building.build(recipe.model, training_set.shape, target, precision)
+    building.adapt(recipe.model, model, training_set.images[training_set.rows[train_samples[:ADAPT_IMAGES]]])
+    trainer = _Trainer(recipe, model, target, len(batches))
 
     history: list[Epoch] = []
-    kept, kept_weights, probabilities = None, None, np.zeros((0, 0), np.float32)
-    for number in range(params.epochs):
+    kept, best_weights, probabilities = None, None, np.zeros((0, 0), np.float32)
+    saved = checkpoints.read_facts(state) if state else None
+    if state and saved:
+        history = [Epoch(**epoch) for epoch in saved["history"]]
+        kept = history[saved["kept"]]
+        trainer.begin(len(history) - 1)  # as many weights are trained as there were when it was saved
+        arrays = checkpoints.restore(state, model)
+        probabilities = arrays.pop("probabilities")
+        best_weights = [arrays[f"best {number}"] for number in range(len(arrays))] or None
+    stopped = any([on_epoch(epoch) for epoch in history])
+    saved_at, saved_epochs = time.monotonic(), len(history)
+
+    def save() -> None:
+        best = {f"best {number}": array for number, array in enumerate(best_weights or [])}
+        facts = {"history": [asdict(epoch) for epoch in history], "kept": kept.epoch if kept else 0}
+        if state:
+            checkpoints.save(state, model, {"probabilities": probabilities, **best}, facts)
+
+    for number in range(len(history), until or params.epochs):
+        if stopped or (kept and params.patience_epochs and number - 1 - kept.epoch >= params.patience_epochs):
+            break
         batches.begin(number)
-        learning_rate = float(optimizer.learning_rate)
-        train_loss = _train_epoch(model, batches)
+        trainer.begin(number)
+        checkpoints.seed_generators(model, seed, number)
+        learning_rate = float(model.optimizer.learning_rate)
+        train_loss = trainer.epoch(batches)
         if not np.isfinite(train_loss):
             raise CompetitionError(
                 f"the loss became {train_loss} in epoch {number} at a learning rate of {learning_rate:.3g}; lower "
                 "train.learning_rate, or lengthen train.warmup_epochs"
             )
-        predicted = predict(model, target, training_set.images, training_set.rows[val_samples])
-        score = metric(truth, decisions.apply(decision, target.task, predicted))
-        val_loss = scores.loss(target.task, truth, predicted)
-        history.append(Epoch(number, train_loss, val_loss, score, learning_rate))
-        on_epoch(history[-1])
-        if kept is None or not params.patience_epochs or metric.better(score, kept.score):
-            kept, probabilities = history[-1], predicted
-            kept_weights = model.get_weights() if params.patience_epochs else None
-        elif number - kept.epoch >= params.patience_epochs:
-            break
+        with trainer.averaged():
+            predicted = predict(model, target, training_set.images, training_set.rows[val_samples])
+            score = metric(truth, decisions.apply(decision, target.task, predicted))
+            val_loss = scores.loss(target.task, truth, predicted)
+            history.append(Epoch(number, train_loss, val_loss, score, learning_rate))
+            if kept is None or not params.patience_epochs or metric.better(score, kept.score):
+                kept, probabilities = history[-1], predicted
+                best_weights = model.get_weights() if params.patience_epochs else None
+        stopped = bool(on_epoch(history[-1]))
+        if time.monotonic() - saved_at >= SAVE_SECONDS:
+            save()
+            saved_at, saved_epochs = time.monotonic(), len(history)
+    if len(history) > saved_epochs:
+        save()
     assert kept is not None
-    if kept_weights is not None:
-        model.set_weights(kept_weights)
+    if best_weights is not None:
+        model.set_weights(best_weights)
+    else:
+        trainer.keep_average()
     return Fitted(model, architecture, probabilities, history, kept)
+
+
+def _part(samples: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    if fraction == 1:
+        return samples
+    count = max(1, round(fraction * len(samples)))
+    return np.sort(np.random.default_rng(derive(seed, "fraction")).choice(samples, count, replace=False))
+
+
+class _Trainer:
+    """A model under training: what changes in it from epoch to epoch."""
+
+    def __init__(self, recipe: Recipe, model: keras.Model, target: Target, steps: int) -> None:
+        self._recipe, self._model, self._target, self._steps = recipe, model, target, steps
+        self._rates: dict[str, float] | None = None
+
+    def begin(self, epoch: int) -> None:
+        """Give every layer its share of the learning rate in this epoch; begin a new optimizer where they change."""
+        rates = FAMILIES[self._recipe.model.family].rates
+        shares = rates(self._model, epoch, self._recipe.model) if rates else {}
+        if shares == self._rates:
+            return
+        self._rates = shares
+        for layer in self._model.layers:
+            if layer.name in shares:
+                layer.trainable = shares[layer.name] > 0
+        of_variable = {
+            variable.path: shares.get(layer.name, 1.0) * self._norm_bias(layer, variable)
+            for layer in self._model.layers
+            for variable in layer.trainable_variables
+        }
+        optimizer = make_optimizer(self._recipe.train, self._steps, lambda variable: of_variable[variable.path])
+        self._model.compile(optimizer, _loss(self._target, self._recipe.train.label_smoothing), jit_compile=False)
+        _inner(optimizer).iterations.assign(epoch * self._steps)
+
+    def _norm_bias(self, layer: Any, variable: Any) -> float:
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        return self._recipe.train.norm_bias_rate if is_norm and variable.name == "beta" else 1.0
+
+    def epoch(self, batches: EpochBatches) -> float:
+        """Train on every batch once; return the mean loss, which is NaN as soon as one is."""
+        # Faster than model.fit here: its tf.data pipeline costs more per step than small models do.
+        self._model.reset_metrics()
+        loss = float("nan")
+        for index in range(len(batches)):
+            loss = self._model.train_on_batch(*batches[index])  # the mean since reset_metrics
+            if not np.isfinite(loss):
+                break
+        return float(loss)
+
+    def averaged(self) -> "_Averaged":
+        """Hold the average of the weights in the model while a block lasts, if there is one."""
+        return _Averaged(self._model if self._recipe.train.average_decay else None)
+
+    def keep_average(self) -> None:
+        """Set the weights to their average, if there is one."""
+        self.averaged().__enter__()
+
+
+class _Averaged:
+    def __init__(self, model: keras.Model | None) -> None:
+        self._model, self._raw = model, []  # type: ignore[var-annotated]
+
+    def __enter__(self) -> None:
+        if self._model:
+            weights = self._model.trainable_variables
+            self._raw = [np.array(keras.ops.convert_to_numpy(weight)) for weight in weights]
+            averages = _inner(self._model.optimizer)._model_variables_moving_average
+            for weight, average in zip(weights, averages, strict=True):
+                weight.assign(average)
+
+    def __exit__(self, *error: object) -> None:
+        if self._model:
+            for weight, raw in zip(self._model.trainable_variables, self._raw, strict=True):
+                weight.assign(raw)
+
+
+def _inner(optimizer: Any) -> Any:
+    """Return the optimizer that float16's loss scaling wraps, or itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _loss(target: Target, label_smoothing: float) -> keras.losses.Loss:
@@ -115,55 +237,3 @@ def _loss(target: Target, label_smoothing: float) -> keras.losses.Loss:
         return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
     smoothing = 0.0 if target.task == "regression" else label_smoothing  # it would pull values to the middle
     return keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
-
-
-def _train_epoch(model: keras.Model, batches: EpochBatches) -> float:
-    """Train on every batch once; return the mean loss, which is NaN as soon as one is."""
-    # Faster than model.fit here: its tf.data pipeline costs more per step than small models do.
-    model.reset_metrics()
-    loss = float("nan")
-    for index in range(len(batches)):
-        loss = model.train_on_batch(*batches[index])  # the mean since reset_metrics
-        if not np.isfinite(loss):
-            break
-    return float(loss)
-
-
-def make_optimizer(params: TrainParams, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Build the optimizer with its learning-rate schedule.
-
-    Weight decay is decoupled from the gradient (Loshchilov and Hutter, 2017: with adam this is AdamW) and leaves out
-    biases and normalisation, which it would only pull off their values.
-    """
-    schedule = _Schedule(
-        peak=params.learning_rate,
-        warmup_steps=params.warmup_epochs * steps_per_epoch,
-        decay_steps=params.epochs * steps_per_epoch if params.schedule == "cosine" else None,
-    )
-    kinds = {
-        "adam": lambda **shared: keras.optimizers.Adam(**shared),
-        "sgd": lambda **shared: keras.optimizers.SGD(momentum=0.9, nesterov=True, **shared),
-        "rmsprop": lambda **shared: keras.optimizers.RMSprop(**shared),
-    }
-    optimizer = kinds[params.optimizer](learning_rate=schedule, weight_decay=params.weight_decay or None)
-    if params.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
-class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Climb in a line from 0 to the peak, then stay there, or fall to 0 along half a cosine."""
-
-    def __init__(self, peak: float, warmup_steps: int, decay_steps: int | None) -> None:
-        super().__init__()
-        self.peak, self.warmup_steps, self.decay_steps = peak, warmup_steps, decay_steps
-
-    def __call__(self, step: int) -> keras.KerasTensor:
-        step = keras.ops.cast(step, "float32")
-        rate = keras.ops.convert_to_tensor(self.peak, "float32")
-        if self.decay_steps is not None:
-            done = (step - self.warmup_steps) / (self.decay_steps - self.warmup_steps)
-            rate = rate * 0.5 * (1 + keras.ops.cos(np.pi * keras.ops.clip(done, 0.0, 1.0)))
-        if self.warmup_steps:
-            rate = rate * keras.ops.minimum((step + 1) / self.warmup_steps, 1.0)
-        return rate

@@ -31,7 +31,8 @@ ENV = "env.json"  # the one file whose bytes differ from run to run: it records 
 PROBABILITIES = "probabilities.csv"
 SUBMISSION = "submission.csv"
 
-LOCK = Path(".compete") / "lock"
+STATE = Path(".compete")  # beside the data: what a killed command can be gone on with
+LOCK = STATE / "lock"
 
 
 def pixels(split: str) -> str:

@@ -5,20 +5,13 @@ What each value means stands on its line in ``params.yaml``, nowhere else.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from competition.fields import Count, CountOrNone, Fraction, Positive, Scalar, Section, Text
+from competition.models import ModelParams
 from competition.scores import find_metric
 
-Count = Annotated[int, Field(ge=1)]
-CountOrNone = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Text = Annotated[str, Field(min_length=1)]
-Scalar = bool | int | float | str
 FEW = 100  # values of a range that are checked one by one
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _metric(value: str) -> str:
@@ -77,32 +70,6 @@ class AugmentParams(Section):
         return self
 
 
-def _odd(value: int) -> int:
-    if value % 2 == 0:
-        raise ValueError(f"is {value}; expected an odd number, so that a kernel has a centre")
-    return value
-
-
-class ConvParams(Section):
-    family: Literal["conv"]
-    blocks: Count
-    convs_per_block: Count
-    filters: Count
-    kernel_px: Annotated[Count, AfterValidator(_odd)]
-    batch_norm: bool
-    block_dropout: Fraction
-    dense_layers: CountOrNone
-    dense_units: Count
-    dense_dropout: Fraction
-
-
-class SoftmaxParams(Section):
-    family: Literal["softmax"]
-
-
-ModelParams = Annotated[ConvParams | SoftmaxParams, Field(discriminator="family")]
-
-
 class Range(Section):
     """One value of the search space; the only section with optional keys."""
 
@@ -155,10 +122,15 @@ class Range(Section):
 
 
 class TuneParams(Section):
-    tuner: Literal["random", "bayesian"]
+    tuner: Literal["random", "grid", "bayesian", "hyperband", "tpe"]
     max_trials: CountOrNone
+    minutes: CountOrNone
     epochs: Count
+    fraction: Annotated[float, Field(gt=0, le=1)]
     fold: CountOrNone
+    prune: bool
+    finalists: Count
+    workers: Count
     space: dict[str, Range]
 
     @model_validator(mode="after")
@@ -167,16 +139,29 @@ class TuneParams(Section):
             raise ValueError(f"max_trials is {self.max_trials} but space is empty; set max_trials: 0")
         return self
 
+    @model_validator(mode="after")
+    def _a_grid_has_steps(self) -> "TuneParams":
+        for path, span in self.space.items() if self.tuner == "grid" else ():
+            if span.real is not None and span.step is None:
+                raise ValueError(f"tuner is grid, and space.{path} has no step; give it one, or a choice of values")
+        return self
+
 
 class TrainParams(Section):
     epochs: Count
     batch_size: Count
-    optimizer: Literal["adam", "sgd", "rmsprop"]
-    learning_rate: Annotated[float, Field(gt=0)]
-    schedule: Literal["constant", "cosine"]
-    warmup_epochs: CountOrNone
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop", "lion", "muon"]
+    momentum: Fraction
+    learning_rate: Positive
+    schedule: Literal["constant", "cosine", "triangular"]
+    warmup_epochs: Annotated[float, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0)]
+    norm_bias_rate: Positive
     label_smoothing: Fraction
+    average_decay: Fraction
+    alternating_flip: bool
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    deterministic: bool
     patience_epochs: CountOrNone
     folds: Count
 

@@ -4,14 +4,16 @@ import difflib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from competition.errors import CompetitionError, MistakesError
-from competition.params import Params, Range, Recipe, Scalar, Section
+from competition.fields import Scalar, Section
+from competition.models import FAMILIES
+from competition.params import Params, Range, Recipe
 
 Validated = TypeVar("Validated", bound=BaseModel)
 
@@ -48,12 +50,27 @@ def overlay(recipe: Recipe, values: dict[str, Scalar]) -> Recipe:
     """
     raw = recipe.model_dump(mode="json")
     for dotted, value in values.items():
-        section, _, key = dotted.partition(".")
-        raw.setdefault(section, {})[key] = value
+        raw = _laid(raw, dotted, value)
     laid, mistakes = _validate(Recipe, raw)
     if mistakes or laid is None:
         raise MistakesError("the hyperparameters do not fit params.yaml; run 'compete tune' again:", mistakes)
     return laid
+
+
+def _laid(raw: dict[str, Any], dotted: str, value: Scalar) -> dict[str, Any]:
+    """Return a copy with one value set; a number in its path is a place in a list."""
+    copied = json.loads(json.dumps(raw, default=str))
+    *parents, last = [int(part) if part.isdigit() else part for part in dotted.split(".")]
+    inner = copied
+    try:
+        for part in parents:
+            inner = inner[part]
+        if isinstance(inner, list) and last not in range(len(inner)):
+            raise IndexError
+        inner[last] = value
+    except (KeyError, IndexError, TypeError):
+        raise MistakesError("a value has no place to be laid:", [f"{dotted}: params.yaml has no such value"]) from None
+    return copied
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -130,13 +147,12 @@ def _known_paths(raw: dict[str, Any]) -> Iterator[str]:
     family = raw["model"].get("family") if isinstance(raw.get("model"), dict) else None
     for name, field in Params.model_fields.items():
         yield name
-        sections = get_args(field.annotation) or (field.annotation,)
-        for section in sections:
-            if not (isinstance(section, type) and issubclass(section, Section)):
-                continue
-            if name == "model" and family not in get_args(section.model_fields["family"].annotation):
-                continue
-            yield from (f"{name}.{key}" for key in section.model_fields)
+        section = FAMILIES[family].schema if name == "model" and family in FAMILIES else field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            for key in section.model_fields:
+                yield f"{name}.{key}"
+                written = raw[name].get(key) if isinstance(raw.get(name), dict) else None
+                yield from (f"{name}.{key}.{number}" for number in range(len(written) if type(written) is list else 0))
     space = raw["tune"].get("space") if isinstance(raw.get("tune"), dict) else None
     for path in space if isinstance(space, dict) else []:
         yield from (f"tune.space.{path}.{field.alias or key}" for key, field in Range.model_fields.items())
@@ -189,11 +205,10 @@ def _range(written: Any) -> Range | None:
 
 def _range_mistakes(raw: dict[str, Any], dotted: str, span: Range, where: str) -> list[str]:
     """Lay the values of a range over the file, and tell what would be wrong then and is not now."""
-    section, key = dotted.split(".")
     before = {*_validate(Params, raw)[1], *_across(raw)}
     mistakes = []
     for value in span.ends:
-        laid = {**raw, section: {**raw[section], key: value}}
+        laid = _laid(raw, dotted, value)
         wrong = [line for line in _validate(Params, laid)[1] + _across(laid) if line not in before]
         for line in wrong:
             mistakes.append(line.replace(dotted, where, 1) if line.startswith(dotted) else f"{where}: then {line}")

@@ -8,7 +8,8 @@ import pytest
 from competition import backend
 from competition.batches import EpochBatches, TrainingSet
 from competition.errors import CompetitionError
-from competition.params import Recipe, SoftmaxParams
+from competition.models import FAMILIES
+from competition.params import Recipe
 from competition.policies import Policy, view_seed
 from competition.reading import load, overlay
 from competition.scores import find_metric
@@ -137,7 +138,7 @@ def test_a_loss_that_is_no_number_names_epoch_and_rate(training_set: TrainingSet
 
 
 def test_softmax_is_a_family(training_set: TrainingSet) -> None:
-    fitted = fit(Recipe(model=SoftmaxParams(family="softmax"), train=recipe(train__epochs=20).train), training_set)
+    fitted = fit(Recipe(model=FAMILIES["softmax"].schema(family="softmax"), train=recipe(train__epochs=20).train), training_set)
     assert fitted.kept.score > 0.8
     assert fitted.model.count_params() == 8 * 8 * 2 + 2
 
@@ -253,7 +254,7 @@ def test_every_metric_stops_and_chooses(training_set: TrainingSet, task: str, na
     other = target_set(training_set, task) if task != "multiclass" else training_set
     other = dataclasses.replace(other, contract={"metric": name})
     softmax = Recipe(
-        model=SoftmaxParams(family="softmax"), train=recipe(train__epochs=4, train__patience_epochs=2).train
+        model=FAMILIES["softmax"].schema(family="softmax"), train=recipe(train__epochs=4, train__patience_epochs=2).train
     )
     fitted = fit(softmax, other)
     scores = [epoch.score for epoch in fitted.history]

@@ -80,7 +80,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
             "kernel_px: 4",
             "model.kernel_px: is 4; expected an odd number, so that a kernel has a centre",
         ),
-        ("family: conv ", "family: konv ", "model.family: is 'konv'; expected one of 'conv', 'softmax'"),
+        ("family: conv ", "family: konv ", "model.family: is 'konv'; expected one of 'backbone', 'conv', 'mlp', 'resnet', 'softmax', 'speednet'"),
         ("model.filters:", "model.filter:", "tune.space.model.filter: model.filter is no value of"),
         ("model.filters:", "train.epochs:", "tune.space.train.epochs: train.epochs cannot be tuned"),
         ("{choice: [16,", "{choice: [0,", "tune.space.model.filters: is 0; expected greater than or equal to 1"),

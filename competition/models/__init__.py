@@ -1,24 +1,69 @@
-"""Model families: each builds a Keras model from its parameters, an image shape and the target."""
+"""Model families. A family is one file here, with one function of the file's name.
 
+The function takes Keras's layers, the pixels and the keys of the ``model`` section, and returns the features that the
+layer of the classes stands on (a batch of anything: it is flattened)::
+
+    # competition/models/tiny.py
+    def tiny(layers, pixels, *, filters: Count):
+        '''One convolution.'''
+        x = layers.Rescaling(1 / 255)(pixels)
+        x = layers.Conv2D(filters, 3, activation="relu")(x)
+        return layers.GlobalAveragePooling2D()(x)
+
+Its annotations are the schema of the section: ``model: {family: tiny, filters: 16}`` is all there is to do. The layers
+are an argument so that the same function is also walked without Keras, for its shapes (`competition.shapes`).
+
+Beside it a file may have ``adapt(model, images)``, which sets weights of the built model from some training images,
+uint8 (n, h, w, c), and ``rates(model, epoch, params)``, which gives layers a share of the learning rate by their name;
+a share of 0 freezes.
+"""
+
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from competition.models import conv, softmax
-from competition.params import ModelParams
-from competition.tasks import Target
+from pydantic import Field, create_model
 
-# A family takes its section of params.yaml, the image shape (h, w, c) and the target; its model turns
-# uint8 (b, h, w, c) into float32 (b, target.outputs) with target.activation.
-FAMILIES: dict[str, Callable[[Any, tuple[int, int, int], Target], Any]] = {
-    "conv": conv.build,
-    "softmax": softmax.build,
-}
+from competition.fields import Section
 
 
-def build(params: ModelParams, shape: tuple[int, int, int], target: Target) -> Any:
-    """Build an untrained model.
+@dataclass(frozen=True)
+class Family:
+    """What a file of this package holds: the function of its name, and what it may have beside."""
 
-    Raises:
-        CompetitionError: the images are too small for it.
-    """
-    return FAMILIES[params.family](params, shape, target)
+    name: str
+    features: Callable[..., Any]
+    schema: type[Section]
+    adapt: Callable[..., None] | None
+    rates: Callable[..., dict[str, float]] | None
+
+    def __call__(self, layers: Any, pixels: Any, params: Section) -> Any:
+        """Build the features on the pixels, uint8 (b, h, w, c).
+
+        Raises:
+            CompetitionError: these parameters do not fit the images, or each other.
+        """
+        keys = {key: getattr(params, key) for key in type(params).model_fields if key != "family"}
+        return self.features(layers, pixels, **keys)
+
+
+def _family(name: str) -> Family:
+    module = importlib.import_module(f"competition.models.{name}")
+    function = getattr(module, name)
+    keys = list(inspect.signature(function, eval_str=True).parameters.values())[2:]
+    fields: dict[str, Any] = {"family": (Literal[name], ...), **{key.name: (key.annotation, ...) for key in keys}}
+    schema = create_model(f"{name.capitalize()}Params", __base__=Section, **fields)
+    return Family(name, function, schema, getattr(module, "adapt", None), getattr(module, "rates", None))
+
+
+FAMILIES = {module.name: _family(module.name) for module in pkgutil.iter_modules(__path__)}
+
+# The model section: that of the family it names.
+if TYPE_CHECKING:
+    ModelParams = Any
+else:
+    schemas = tuple(family.schema for family in FAMILIES.values())
+    ModelParams = Annotated[Union[schemas], Field(discriminator="family")]  # noqa: UP007

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import keras_tuner
 
-from competition.params import Range, Scalar
+from competition.params import Range
 
 
 def hyperparameters(space: dict[str, Range]) -> keras_tuner.HyperParameters:
@@ -30,8 +30,3 @@ def _register(hp: keras_tuner.HyperParameters, path: str, span: Range) -> None:
         hp.Int(path, *span.integer, step=int(span.step) if span.step else None, sampling=span.sampling)
     elif span.real is not None:
         hp.Float(path, *span.real, step=span.step, sampling=span.sampling)
-
-
-def plain(values: dict[str, Scalar]) -> dict[str, Scalar]:
-    """Round off the noise of floating point that a step leaves: 0.30000000000000004 becomes 0.3."""
-    return {path: float(f"{value:.12g}") if isinstance(value, float) else value for path, value in values.items()}

@@ -15,12 +15,25 @@ from competition.batches import TrainingSet, read_training_set
 from competition.console import progress_bar, say
 from competition.decisions import Decision
 from competition.errors import CompetitionError
-from competition.layout import CONTRACT, ENV, HISTORY, HYPERPARAMETERS, METRICS, MISTAKES, OOF, weights
+from competition.layout import (
+    CONTRACT,
+    ENV,
+    HISTORY,
+    HYPERPARAMETERS,
+    METRICS,
+    MISTAKES,
+    OOF,
+    POLICY,
+    SAMPLES,
+    pixels,
+    weights,
+)
 from competition.params import Recipe
 from competition.pictures import Line, write_sheet
 from competition.reading import overlay
 from competition.scores import Score, find_metric, sample_losses, score
 from competition.seeds import derive
+from competition.state import forget, keyed
 
 if TYPE_CHECKING:
     from competition.fitting import Fitted
@@ -40,6 +53,7 @@ def train(
     augmented: Path,
     tuned: Path,
     out: Path,
+    state: Path,
     seed: int,
     threads: int | str,
 ) -> None:
@@ -50,6 +64,7 @@ def train(
         prepared, augmented, tuned: the folders of the stages before; the hyperparameters of tune are laid over the
             recipe.
         out: the folder to write.
+        state: the project's folder of what a killed run left; what is there is gone on with.
         seed: of weights, dropout and data order; each fold derives its own.
         threads: CPU threads of a model.
 
@@ -76,13 +91,16 @@ def train(
     if not isinstance(values, dict):
         raise CompetitionError(f"{tuned / HYPERPARAMETERS} holds no values; run 'compete tune' again")
     recipe = overlay(recipe, values)
-    backend.start(threads)
+    backend.start(threads, recipe.train.deterministic)
+    parameters = {"seed": seed, **recipe.model_dump(mode="json", exclude={"train": {"folds"}})}
+    inputs = [prepared / SAMPLES, prepared / CONTRACT, prepared / pixels("train"), augmented / POLICY]
+    state = keyed(state, "train", parameters, inputs, threads)
     with stage_folder(out) as folder:
         started = time.time()
         histories, predictions, predicted, seconds, architecture = [], [], [], {}, ""
         for fold in range(recipe.train.folds):
             fold_start = time.monotonic()
-            fitted = _train_fold(recipe, training_set, fold, seed)
+            fitted = _train_fold(recipe, training_set, fold, seed, state / f"fold-{fold}")
             # HDF5 brings the process down when the disk is full, so ask first; it adds some KB for each layer.
             check_space(folder, 5 * fitted.model.count_params() + 1_000_000)
             fitted.model.save_weights(folder / weights(fold))
@@ -103,6 +121,7 @@ def train(
         _mistakes(folder / MISTAKES, training_set, positions, table)
         times = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)), "fold_seconds": seconds}
         write_json(folder / ENV, {**times, **environment.describe(threads)})
+    forget(state)
     metric = training_set.contract["metric"]
     say(f"train: {metric} out of fold {results['pooled']}")
     if "decided" in results:
@@ -110,7 +129,7 @@ def train(
         say(f"train: {metric} with {decision.kind} fitted on the other folds {results['decided']}, {told}")
 
 
-def _train_fold(recipe: Recipe, training_set: TrainingSet, fold: int, seed: int) -> "Fitted":
+def _train_fold(recipe: Recipe, training_set: TrainingSet, fold: int, seed: int, state: Path) -> "Fitted":
     from competition.fitting import Epoch, fit
 
     metric = training_set.contract["metric"]
@@ -126,7 +145,7 @@ def _train_fold(recipe: Recipe, training_set: TrainingSet, fold: int, seed: int)
                 say(f"  {line}, epoch {epoch.epoch + 1} of {recipe.train.epochs}")
                 told = time.monotonic()
 
-        fitted = fit(recipe, training_set, fold=fold, seed=derive(seed, "train", fold), on_epoch=show)
+        fitted = fit(recipe, training_set, fold=fold, seed=derive(seed, "train", fold), state=state, on_epoch=show)
     kept = fitted.kept
     say(
         f"  fold {fold}: {metric} {kept.score:.4f}, val loss {kept.val_loss:.4f}, loss {kept.loss:.4f} "

@@ -1,0 +1,170 @@
+"""backbone: a network of keras.applications, with or without what it learned from ImageNet."""
+
+import difflib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from competition.errors import CompetitionError
+from competition.fields import CountOrNone, Fraction, Positive, Section, Text
+
+BLOCKS = 8  # slices of the network that take learning rates of their own
+
+
+def backbone(
+    layers: Any,
+    pixels: Any,
+    *,
+    network: Text,
+    weights: Text,
+    pooling: Literal["average", "max"],
+    dropout: Fraction,
+    frozen_epochs: CountOrNone,
+    thawed_rate: Positive,
+    depth_rate: Annotated[float, Field(gt=0, le=1)],
+    size_px: CountOrNone,
+) -> Any:
+    """Build a network of keras.applications on the pixels as it wants them, its layers being layers of the model.
+
+    ``frozen_epochs``, ``thawed_rate`` and ``depth_rate`` are for `rates`. A gray image becomes three equal channels.
+
+    Raises:
+        CompetitionError: there is no such network, the images are too small for it, or its weights cannot be had.
+    """
+    factory = _factory(network)
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise CompetitionError(
+            f"model.weights is {weights}, and there is no such file; expected imagenet, none, or the weights file of a "
+            f"{network} without its top"
+        )
+    x = preprocessed(layers, pixels, sys.modules[factory.__module__].preprocess_input)
+    if size_px:
+        x = layers.Resizing(size_px, size_px, dtype="float32", name="resize")(x)
+    try:
+        with _weights_files(network, weights), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of images in a size that no weights were made for: any will do
+            built = factory(
+                include_top=False,
+                weights=None if weights == "none" else "imagenet",
+                input_tensor=x,
+                input_shape=tuple(x.shape[1:]),
+                pooling={"average": "avg", "max": "max"}[pooling],
+            )
+    except (ValueError, OSError) as error:
+        reason = _reason(str(error), network, weights, x.shape)
+        if reason is None:
+            raise
+        raise CompetitionError(reason) from None
+    return layers.Dropout(dropout, name="dropout")(built.output) if dropout else built.output
+
+
+def rates(model: Any, epoch: int, params: Section) -> dict[str, float]:
+    """Give the layers of the network their share of the learning rate; the layer of the classes keeps all of it.
+
+    The layers with weights are cut, in order of depth, into `BLOCKS` slices of the same number of layers. In the frozen
+    epochs all take nothing; then the slice next to the classes takes ``thawed_rate``, and each one nearer to the pixels
+    ``depth_rate`` times that of the slice after it.
+
+    Source: slower rates towards the pixels, and thawing after the head has learned, are Howard and Ruder, "Universal
+    Language Model Fine-tuning" (2018), there for text. That normalisation with frozen weights keeps its statistics too
+    is what Keras does.
+    """
+    keys: Any = params
+    names = [layer.name for layer in model.layers if layer.weights and layer.name != "classes"]
+    if epoch < keys.frozen_epochs:
+        return dict.fromkeys(names, 0.0)
+    nearness = {name: number * BLOCKS // len(names) for number, name in enumerate(names)}
+    return {name: keys.thawed_rate * keys.depth_rate ** (BLOCKS - 1 - near) for name, near in nearness.items()}
+
+
+def networks() -> list[str]:
+    """List the networks of keras.applications."""
+    from keras import applications
+
+    return [name for name, value in vars(applications).items() if callable(value)]
+
+
+def preprocessed(layers: Any, pixels: Any, preprocess: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """Do what a network's own function does to pixels, with layers that are saved with the model.
+
+    All these functions scale and shift each channel, and some reverse the channels. Which, is read off what the
+    function makes of black and of pure red, green and blue; so a network that Keras adds is right too.
+    """
+    import keras
+
+    black, *pure = preprocess(np.concatenate([np.zeros((1, 3)), np.eye(3)]).reshape(4, 1, 1, 3)).reshape(4, 3)
+    scales = np.array(pure) - black  # (3, 3): from a channel of the image to one of the network
+    reverses = scales[0, 0] == 0
+    scale = np.diag(scales[:, ::-1] if reverses else scales)
+    x = pixels
+    if x.shape[-1] == 1:
+        x = layers.Concatenate(name="colour")([x, x, x])
+    if reverses:
+        x = keras.ops.flip(x, axis=-1)
+    return layers.Rescaling(scale.tolist(), black.tolist(), dtype="float32", name="preprocess")(x)
+
+
+def _factory(network: str) -> Callable[..., Any]:
+    from keras import applications
+
+    known = networks()
+    if network in known:
+        return getattr(applications, network)
+    spelled = {name.lower(): name for name in known}
+    close = [spelled[name] for name in difflib.get_close_matches(network.lower(), spelled, n=3)]
+    hint = f"did you mean {' or '.join(close)}?" if close else f"expected one of {', '.join(sorted(known))}"
+    raise CompetitionError(f"model.network is {network}, which keras.applications does not have; {hint}")
+
+
+@contextmanager
+def _weights_files(network: str, weights: str) -> Iterator[None]:
+    """Answer Keras's networks when they ask for their file of ImageNet: by the file that is named, or as Keras does.
+
+    A named file goes this way too because EfficientNets scale their pixels otherwise when they ask for ImageNet.
+    """
+    from keras.src.utils import file_utils  # not public; a test fails when it moves
+
+    fetch = file_utils.get_file
+
+    def answer(name: str, origin: str, **options: Any) -> str:
+        if weights != "imagenet":
+            return weights
+        try:
+            return fetch(name, origin, **options)
+        except Exception as error:  # Keras raises nothing narrower
+            reason = str(error).rpartition(" -- ")[2]
+            folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+            raise CompetitionError(
+                f"the ImageNet weights of {network} are not at hand and {origin} cannot be fetched ({reason}); fetch "
+                f"it on another machine, and lay it here as {folder / name} or let model.weights name it"
+            ) from None
+
+    file_utils.get_file = answer
+    try:
+        yield
+    finally:
+        file_utils.get_file = fetch
+
+
+def _reason(error: str, network: str, weights: str, shape: tuple[int | None, ...]) -> str | None:
+    """Tell why keras.applications refused, if that is the user's to mend."""
+    least = re.search(r"at least\s+(\d+)x\d+", error)
+    if least:
+        return (
+            f"{network} takes images of at least {least[1]} x {least[1]} pixels and gets {shape[1]} x {shape[2]}; "
+            f"set model.size_px to {least[1]} or more, or raise prepare.image_size_px"
+        )
+    if weights == "none":
+        return None
+    return (
+        f"the weights in {weights} are not those of a {network} without its top: {error.splitlines()[0]}; let "
+        "model.weights name another file, or model.network another network"
+    )

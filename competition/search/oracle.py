@@ -1,0 +1,157 @@
+"""KerasTuner's part: its trials hold all that a search knows, and its messages carry them between processes.
+
+A trial's values carry, beside those of the space, what KerasTuner has no place for, as its own hyperband does.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import keras_tuner
+from keras_tuner.engine.trial import Trial as Told
+from keras_tuner.engine.trial import TrialStatus
+
+from competition.search.outcomes import Outcome, Search, Task, Trial, Values
+from competition.search.schedule import Next, next_task
+from competition.search.space import hyperparameters
+
+OURS = "tuner/"  # begins the names of values that are none of the space
+SEARCH, TASK, OUTCOME = "tuner/search", "tuner/task", "tuner/outcome"
+IDLE_SECONDS = 0.1  # before a worker that got no trial asks again; KerasTuner would ask without end
+
+
+class Sieve:
+    """Tells possible values from others, each once, and knows how many others it has met."""
+
+    def __init__(self, impossible: Callable[[Values], str | None]) -> None:
+        self._impossible = impossible
+        self._reasons: dict[tuple[tuple[str, object], ...], str | None] = {}
+
+    def __call__(self, values: Values) -> bool:
+        point = tuple(sorted(values.items()))
+        if point not in self._reasons:
+            self._reasons[point] = self._impossible(values)
+        return self._reasons[point] is None
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why values were passed over, one for each point."""
+        return [reason for reason in self._reasons.values() if reason is not None]
+
+
+class Oracle(keras_tuner.Oracle):
+    """Proposes what `next_task` says. It keeps nothing: all it goes by are KerasTuner's trials."""
+
+    def __init__(self, search: Search) -> None:
+        space = hyperparameters(search.params.space)
+        space.Fixed(SEARCH, search.key)
+        most = search.params.max_trials + (search.params.finalists if search.params.finalists > 1 else 0)
+        super().__init__(
+            objective=keras_tuner.Objective("score", "max" if search.greater else "min"),
+            max_trials=most,
+            hyperparameters=space,
+            allow_new_entries=False,
+            tune_new_entries=False,
+            max_consecutive_failed_trials=most + 1,  # never: a failed trial is a result
+            seed=search.seed,
+        )
+        self.verbose = 0
+        self.search = search
+        self.sieve = Sieve(search.impossible)
+        self.is_over = False
+        self.error: Exception | None = None
+
+    def populate_space(self, trial_id: str) -> dict[str, object]:
+        try:
+            task = next_task(self.search, self.told(), self.sieve)
+        except Exception as error:  # KerasTuner would tell it to a worker, who can do nothing about it
+            self.error, task = error, Next.END
+        if isinstance(task, Next):
+            self.is_over = task is Next.END
+            return {"status": TrialStatus.STOPPED if self.is_over else TrialStatus.IDLE}
+        rest = {name: value for name, value in asdict(task).items() if name != "values"}
+        return {
+            "status": TrialStatus.RUNNING,
+            "values": {**task.values, SEARCH: self.search.key, TASK: json.dumps(rest)},
+        }
+
+    def told(self) -> list[Trial]:
+        """Return the trials that have begun."""
+        return [read(trial) for trial in list(self.trials.values())]  # a list, for another thread may add one
+
+
+def read(told: Told) -> Trial:
+    """Read a trial of KerasTuner's."""
+    held = dict(told.hyperparameters.values)
+    rest = json.loads(held[TASK])
+    values = {path: value for path, value in held.items() if not path.startswith(OURS)}
+    task = Task(**{**rest, "values": values, "bars": tuple(rest["bars"])})
+    if OUTCOME not in held:
+        return Trial(task, None)
+    outcome = json.loads(held[OUTCOME])
+    return Trial(task, Outcome(**{**outcome, "scores": tuple(outcome["scores"])}))
+
+
+class LostError(Exception):
+    """The chief was gone when a trial ended; it is asked for again."""
+
+
+class EnoughError(Exception):
+    """The process has had as many trials as one may."""
+
+
+class Tuner(keras_tuner.Tuner):
+    """KerasTuner's loop: ask the oracle for a trial, try it, tell.
+
+    Args:
+        oracle: the one that is asked, or that stands for the chief's.
+        evaluate: tries a task.
+        on_trial: told of every trial as it ends.
+        folder: for KerasTuner's files, which nothing reads.
+        most_trials: after which to raise EnoughError.
+    """
+
+    def __init__(
+        self,
+        oracle: Oracle,
+        evaluate: Callable[[Task], Outcome],
+        on_trial: Callable[[Trial], None],
+        folder: Path,
+        most_trials: int | None = None,
+    ) -> None:
+        super().__init__(oracle, directory=str(folder), project_name="search", overwrite=True)
+        self._evaluate, self._on_trial, self._left = evaluate, on_trial, most_trials
+        self._is_idle = False
+
+    def pre_create_trial(self) -> None:
+        if self._left == 0:
+            raise EnoughError
+        if self._is_idle:
+            time.sleep(IDLE_SECONDS)
+        self._is_idle = True
+
+    def on_trial_begin(self, trial: Told) -> None:
+        self._is_idle = False
+        trial.hyperparameters.ensure_active_values()  # a message brings defaults of inactive ones too
+
+    def run_trial(self, trial: Told, **kwargs: object) -> dict[str, float]:
+        asked = read(trial)
+        try:
+            outcome = asked.outcome or self._evaluate(asked.task)
+        except Exception as error:
+            # KerasTuner takes other errors for a failed trial; this one ends the search.
+            raise keras_tuner.errors.FatalError(str(error)) from error
+        held = {name: value for name, value in asdict(outcome).items()}
+        trial.hyperparameters.values[OUTCOME] = json.dumps(held)
+        if self._left is not None:
+            self._left -= 1
+        # KerasTuner takes a score that is no number for a failed trial; an exception it would print.
+        return {"score": float("nan") if outcome.score is None else outcome.score}
+
+    def on_trial_end(self, trial: Told) -> None:
+        if trial.status != TrialStatus.COMPLETED:  # its score could not be told
+            raise LostError
+        super().on_trial_end(trial)
+        self._on_trial(read(trial))

@@ -1,0 +1,257 @@
+"""A search space as points: draw one, count them, list them, move one a little, write one as a vector."""
+
+import math
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+import numpy as np
+
+from competition.params import Range, Scalar
+from competition.search.outcomes import Values
+from competition.seeds import derive
+
+Space = dict[str, Range]
+
+STEP_SHARE = 0.1  # of its range, by which a number is moved; one standard deviation
+
+
+def rounded(value: float) -> float:
+    """Round off the noise of floating point: 0.30000000000000004 becomes 0.3."""
+    return float(f"{value:.12g}")
+
+
+def is_active(space: Space, path: str, values: Values) -> bool:
+    """Tell whether the conditions of a path hold, and those of the paths they name.
+
+    Args:
+        space: ranges by path.
+        path: one of them.
+        values: at least those that the path depends on.
+    """
+    return all(
+        other in values and values[other] in wanted and is_active(space, other, values)
+        for other, wanted in space[path].when.items()
+    )
+
+
+def draw(space: Space, rng: np.random.Generator) -> Values:
+    """Draw a point at random, each value uniformly over its range (over its logarithm where sampling is log).
+
+    What one path draws does not depend on which others are there: its generator comes from its name.
+
+    Args:
+        space: ranges by path.
+        rng: gives one number, whatever the space.
+    """
+    return draw_many(space, rng, 1)[0]
+
+
+def draw_many(space: Space, rng: np.random.Generator, points: int) -> list[Values]:
+    """Draw points at random as ``draw`` does, but many in little time. Some may be equal."""
+    seed = int(rng.integers(2**63))
+    shares = {path: np.random.default_rng(derive(seed, path)).random(points).tolist() for path in space}
+    paths = ordered(space)
+
+    def point(row: int) -> Values:
+        return _resolve(space, paths, lambda path: _at(space[path], shares[path][row]))
+
+    return [point(row) for row in range(points)]
+
+
+def neighbour(space: Space, values: Values, rng: np.random.Generator) -> Values:
+    """Move one value of a point, and each other with the chance that one of them moves on average.
+
+    A number moves a little, anything else anywhere. What becomes active is drawn at random.
+    """
+    paths = [path for path in space if path in values]
+    moved = {path for path in paths if rng.random() < 1 / len(paths)} | {paths[rng.integers(len(paths))]}
+
+    def choose(path: str) -> Scalar:
+        if path in values and path not in moved:
+            return values[path]
+        share = rng.random()
+        if path in values and _is_ordered(space[path]):
+            share = _share(space[path], values[path]) + rng.normal(0, STEP_SHARE)
+        return _at(space[path], min(max(share, 0), 1))
+
+    return _resolve(space, ordered(space), choose)
+
+
+def size(span: Range) -> int | None:
+    """Count the values of a range; None if there is one between any two."""
+    if span.choice is not None:
+        return len(span.choice)
+    if span.integer is not None:
+        low, high = span.integer
+        return (high - low) // int(span.step or 1) + 1
+    assert span.real is not None
+    if span.step is None:
+        return None
+    bottom, top, step = (Decimal(str(number)) for number in (*span.real, span.step))  # as floats, 0.3 / 0.1 is below 3
+    return int((top - bottom) // step) + 1
+
+
+def listed(span: Range) -> tuple[Scalar, ...] | None:
+    """List the values of a range in their order; None if there is one between any two."""
+    length = size(span)
+    return None if length is None else tuple(_nth(span, index) for index in range(length))
+
+
+def count(space: Space, limit: int) -> int | None:
+    """Count the points of a space, each with its active values only; None if there are more than ``limit``."""
+    total = _count(space, ordered(space), {}, limit)
+    return total if total <= limit else None
+
+
+def enumerate_points(space: Space) -> Iterator[Values]:
+    """List all points lazily: the last path changes fastest, parents stand before what depends on them.
+
+    Args:
+        space: ranges by path, all of them countable.
+    """
+    return _points(space, ordered(space), {})
+
+
+def corners(space: Space) -> tuple[Values, Values]:
+    """Return the point with every number at its lowest and the one with every number at its highest.
+
+    Of a choice of other things it is the first in both.
+    """
+    paths = ordered(space)
+    lowest = _resolve(space, paths, lambda path: _ends(space[path])[0])
+    return lowest, _resolve(space, paths, lambda path: _ends(space[path])[1])
+
+
+def encode(space: Space, values: Values) -> np.ndarray:
+    """Write a point as a vector in which near points are alike.
+
+    Args:
+        space: ranges by path.
+        values: the active ones.
+
+    Returns:
+        float64 (d,) in 0 to 1; d is the same for all points of a space. In the order of the space: a number by its
+        place in its range (of the logarithm where sampling is log, of the rank in a choice), a choice of other things
+        as one column for each; 0.5 if inactive. A path with conditions has one more column: 1 if active, else 0.
+    """
+    columns: list[float] = []
+    for path, span in space.items():
+        if _is_ordered(span):
+            columns.append(_share(span, values[path]) if path in values else 0.5)
+        else:
+            columns += [float(values[path] == choice) if path in values else 0.5 for choice in span.choice or ()]
+        if span.when:
+            columns.append(float(path in values))
+    return np.array(columns, np.float64)
+
+
+def ordered(space: Space) -> list[str]:
+    """List the paths as written, but parents before what depends on them."""
+    paths: dict[str, None] = {}
+
+    def add(path: str) -> None:
+        for parent in space[path].when:
+            add(parent)
+        paths[path] = None
+
+    for path in space:
+        add(path)
+    return list(paths)
+
+
+def _resolve(space: Space, paths: list[str], choose: Callable[[str], Scalar]) -> Values:
+    """Choose a value for every active path; parents come first."""
+    values: Values = {}
+    for path in paths:
+        if is_active(space, path, values):
+            values[path] = choose(path)
+    return values
+
+
+def _nth(span: Range, index: int) -> Scalar:
+    if span.choice is not None:
+        return span.choice[index]
+    if span.integer is not None:
+        return span.integer[0] + index * int(span.step or 1)
+    assert span.real is not None
+    low, high = span.real
+    return min(max(rounded(low + index * (span.step or 0)), low), high)
+
+
+def _is_ordered(span: Range) -> bool:
+    """Tell whether its values are numbers; a bool is none."""
+    return span.choice is None or not isinstance(span.choice[0], bool | str)
+
+
+def _ends(span: Range) -> tuple[Scalar, Scalar]:
+    """Return the lowest and the highest value; of what is no number, the first twice."""
+    if span.choice is not None:
+        return (min(span.choice), max(span.choice)) if _is_ordered(span) else (span.choice[0], span.choice[0])
+    length = size(span)
+    if length is not None:
+        return _nth(span, 0), _nth(span, length - 1)
+    assert span.real is not None
+    return span.real
+
+
+def _at(span: Range, share: float) -> Scalar:
+    """Return the value at a share of the range, from 0, its lowest, to 1, its highest."""
+    length = size(span)
+    if span.choice is not None or (length is not None and span.sampling == "linear"):
+        assert length is not None
+        index = min(int(share * length), length - 1)
+        return sorted(span.choice)[index] if span.choice is not None and _is_ordered(span) else _nth(span, index)
+    low, high = span.integer or span.real or (0, 0)
+    margin = 0.5 if span.integer else 0.0  # so that the ends are as likely as their logarithms say
+    bottom, top = low - margin, high + margin
+    value = bottom * (top / bottom) ** share if span.sampling == "log" else bottom + (top - bottom) * share
+    return min(max(round(value) if span.integer else rounded(value), low), high)
+
+
+def _share(span: Range, value: Scalar) -> float:
+    """Return the share of the range at which a number stands; ``_at`` leads back to it."""
+    if span.choice is not None:
+        return sorted(span.choice).index(value) / max(len(span.choice) - 1, 1)
+    (low, high), number = (float(end) for end in _ends(span)), float(value)
+    if low == high:
+        return 0.0
+    if span.sampling == "log":
+        return math.log(number / low) / math.log(high / low)
+    return (number - low) / (high - low)
+
+
+def _count(space: Space, paths: list[str], values: Values, limit: int) -> int:
+    """Count the points over some paths that go with these values of their parents; limit + 1 if there are more.
+
+    Only values that a condition names are told apart: all others of a range lead to the same, as if it were inactive.
+    """
+    if not paths:
+        return 1
+    path, rest = paths[0], paths[1:]
+    if not is_active(space, path, values):
+        return _count(space, rest, values, limit)
+    length = size(space[path])
+    if length is None or length > limit:
+        return limit + 1
+    told_apart = {value for span in space.values() for value in span.when.get(path, ())}
+    told_apart &= set(listed(space[path]) or ())
+    total = 0
+    for value in told_apart:
+        total += _count(space, rest, {**values, path: value}, limit)
+    if length > len(told_apart):
+        total += (length - len(told_apart)) * _count(space, rest, values, limit)
+    return min(total, limit + 1)
+
+
+def _points(space: Space, paths: list[str], values: Values) -> Iterator[Values]:
+    if not paths:
+        yield values
+        return
+    path, rest = paths[0], paths[1:]
+    if not is_active(space, path, values):
+        yield from _points(space, rest, values)
+        return
+    length = size(space[path])
+    assert length is not None, path
+    for index in range(length):
+        yield from _points(space, rest, {**values, path: _nth(space[path], index)})

@@ -1,0 +1,378 @@
+"""What a search tries next: a function of what it has tried.
+
+Nothing is kept between two proposals. A search that was killed goes on as if it had not been, and one that is given
+more trials begins with the same ones.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from competition.errors import CompetitionError
+from competition.params import Range, Scalar, TuneParams
+from competition.search.outcomes import Values
+from competition.search.points import (
+    Space,
+    count,
+    draw,
+    draw_many,
+    encode,
+    enumerate_points,
+    is_active,
+    neighbour,
+    ordered,
+    rounded,
+    size,
+)
+from competition.seeds import derive
+
+if TYPE_CHECKING:
+    import optuna
+
+DRAWS = 1000  # in vain, before what is left of a space is listed, or the search ends if that cannot be
+FEW_POINTS = 10_000  # of a space that is listed to find what is left of it
+ASKED = 20  # proposals of one model before a point is drawn at random instead
+CANDIDATES = 1000  # points among which the Gaussian process chooses; all of a space that has no more
+NEIGHBOURS = 200  # of the best point, besides
+NOISE = 1e-4  # variance of a score that training again would change, where all scores have the variance 1
+ETA = 3  # of the trials of a rung, one in so many goes on
+
+
+@dataclass(frozen=True)
+class Past:
+    """One earlier trial, as a proposal sees it.
+
+    Attributes:
+        number: from 1.
+        values: the active ones.
+        score: None if it failed or runs still.
+        running: whether it runs still.
+        epochs: until which it trains.
+    """
+
+    number: int
+    values: Values
+    score: float | None
+    running: bool
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to try.
+
+    Attributes:
+        values: the active ones.
+        epochs: until which to train.
+        continues: number of the trial whose training goes on; None if training begins.
+        excluded: how many points were passed over because they are not possible.
+    """
+
+    values: Values
+    epochs: int
+    continues: int | None
+    excluded: int
+
+
+class Signal(Enum):
+    """Why nothing is proposed."""
+
+    WAIT = "a running trial has to end first"
+    END = "every possible point has been tried"
+
+
+def propose(
+    params: TuneParams,
+    *,
+    seed: int,
+    greater: bool,
+    number: int,
+    past: Sequence[Past],
+    possible: Callable[[Values], bool],
+) -> Proposal | Signal:
+    """Propose the next trial of a search.
+
+    No point is proposed twice, but by hyperband, which goes on with the best ones.
+
+    Args:
+        params: tuner, epochs and space.
+        seed: of the search.
+        greater: whether a higher score is a better one.
+        number: of the trial, from 1.
+        past: all trials before it, in any order.
+        possible: whether a point may be tried at all.
+
+    Returns:
+        A function of the arguments and of nothing else.
+
+    Raises:
+        CompetitionError: the tuner is grid, and a range has no end of values.
+    """
+    trials = sorted(past, key=lambda trial: trial.number)
+    ask = _Question(params.space, seed, 1 if greater else -1, number, trials, _Sieve(trials, possible))
+    if params.tuner == "hyperband":
+        return _hyperband(ask, params.epochs)
+    tuners: dict[str, Callable[[_Question], Values | None]] = {
+        "random": _random,
+        "grid": _grid,
+        "bayesian": _bayesian,
+        "tpe": _tpe,
+    }
+    values = tuners[params.tuner](ask)
+    return Signal.END if values is None else Proposal(values, params.epochs, None, len(ask.sieve.impossible))
+
+
+Key = frozenset[tuple[str, Scalar]]
+
+
+def _key(values: Values) -> Key:
+    return frozenset(values.items())
+
+
+class _Sieve:
+    """Holds back points that were tried before and points that are not possible."""
+
+    def __init__(self, past: Sequence[Past], possible: Callable[[Values], bool]) -> None:
+        self.tried = {_key(trial.values) for trial in past}
+        self.impossible: set[Key] = set()
+        self._possible = possible
+
+    def passes(self, values: Values) -> bool:
+        key = _key(values)
+        if key in self.tried or key in self.impossible:
+            return False
+        if not self._possible(values):
+            self.impossible.add(key)
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What every tuner is asked."""
+
+    space: Space
+    seed: int
+    sign: int  # 1 if a higher score is a better one, else -1
+    number: int
+    past: list[Past]  # by number
+    sieve: _Sieve
+
+    @property
+    def scored(self) -> list[Past]:
+        return [trial for trial in self.past if trial.score is not None]
+
+    @property
+    def is_early(self) -> bool:
+        """Tell whether there is too little for a model: one point more than there are values spans the space."""
+        return self.number <= len(self.space) + 1 or not self.scored
+
+    def gain(self, trial: Past) -> float:
+        """Return the score, turned so that more is better."""
+        assert trial.score is not None
+        return self.sign * trial.score
+
+
+def _random(ask: _Question) -> Values | None:
+    """Draw a point; where draws fail, list what is left."""
+    for attempt in range(DRAWS):
+        values = draw(ask.space, np.random.default_rng(derive(ask.seed, "random", ask.number, attempt)))
+        if ask.sieve.passes(values):
+            return values
+    if count(ask.space, FEW_POINTS) is None:
+        return None
+    points = list(enumerate_points(ask.space))
+    order = np.random.default_rng(derive(ask.seed, "rest", ask.number)).permutation(len(points))
+    return next((points[index] for index in order if ask.sieve.passes(points[index])), None)
+
+
+def _grid(ask: _Question) -> Values | None:
+    """Take the first point after those that were tried."""
+    for path, span in ask.space.items():
+        if size(span) is None:
+            advice = "write its values as a choice" if span.sampling == "log" else "give it a step"
+            raise CompetitionError(
+                f"tune.space.{path}: tuner grid tries all values, and there is no end of them; {advice}"
+            )
+    ahead = set(ask.sieve.tried)
+    for values in enumerate_points(ask.space):
+        if ahead:
+            ahead.discard(_key(values))
+        elif ask.sieve.passes(values):
+            return values
+    return None
+
+
+def _bayesian(ask: _Question) -> Values | None:
+    """Take the point from which a Gaussian process expects the greatest improvement.
+
+    A failed trial counts as the worst score. A running one has the score that the process expects of it, so that the
+    next is sought elsewhere.
+
+    Source: Snoek, Larochelle and Adams 2012, arXiv 1206.2944 (Matern 5/2, expected improvement); Ginsbourger, Le Riche
+    and Carraro 2010, "Kriging is well-suited to parallelize optimization" (running trials: the "kriging believer").
+    """
+    if ask.is_early:
+        return _random(ask)
+    rng = np.random.default_rng(derive(ask.seed, "bayesian", ask.number))
+    points = _candidates(ask, rng)
+    improvement = _expected_improvement(ask, np.stack([encode(ask.space, values) for values in points]))
+    order = np.argsort(-improvement, kind="stable")
+    return next((points[index] for index in order if ask.sieve.passes(points[index])), None) or _random(ask)
+
+
+def _candidates(ask: _Question, rng: np.random.Generator) -> list[Values]:
+    if count(ask.space, CANDIDATES) is not None:
+        return list(enumerate_points(ask.space))
+    best = max(ask.scored, key=ask.gain)
+    near = [neighbour(ask.space, best.values, rng) for _ in range(NEIGHBOURS)]
+    return near + draw_many(ask.space, rng, CANDIDATES)
+
+
+def _expected_improvement(ask: _Question, points: np.ndarray) -> np.ndarray:
+    """Return float64 (n,) for points (n, d)."""
+    import warnings
+
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import Matern
+
+    def vectors(trials: list[Past]) -> np.ndarray:
+        return np.stack([encode(ask.space, trial.values) for trial in trials])
+
+    ended = [trial for trial in ask.past if not trial.running]
+    running = [trial for trial in ask.past if trial.running]
+    worst = min(ask.gain(trial) for trial in ask.scored)
+    x, y = vectors(ended), np.array([worst if trial.score is None else ask.gain(trial) for trial in ended])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says when the fit met its bounds
+        kernel = Matern(np.ones(x.shape[1]), (0.05, 20), nu=2.5)
+        model = GaussianProcessRegressor(kernel, alpha=NOISE, normalize_y=True, random_state=0).fit(x, y)
+        if running:
+            believed = vectors(running)
+            x, y = np.concatenate([x, believed]), np.concatenate([y, model.predict(believed)])
+            model = GaussianProcessRegressor(model.kernel_, alpha=NOISE, normalize_y=True, optimizer=None).fit(x, y)
+        mean, deviation = model.predict(points, return_std=True)
+    deviation = np.maximum(deviation, 1e-12)  # 0 at a point that was tried
+    above = (mean - y.max()) / deviation
+    density = np.exp(-(above**2) / 2) / math.sqrt(2 * math.pi)
+    share = np.array([math.erfc(-number / math.sqrt(2)) / 2 for number in above])
+    return deviation * (above * share + density)
+
+
+def _tpe(ask: _Question) -> Values | None:
+    """Ask Optuna's tree-structured Parzen estimator, which takes each value from where good trials are dense.
+
+    Source: Bergstra and others 2011, "Algorithms for Hyper-Parameter Optimization", as Optuna has it.
+    """
+    if ask.is_early:
+        return _random(ask)
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of every study it creates
+    sampler = optuna.samplers.TPESampler(
+        n_startup_trials=0, multivariate=False, constant_liar=True, seed=derive(ask.seed, "tpe", ask.number)
+    )
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for trial in ask.past:
+        study.add_trial(_told(ask, trial))
+    for _ in range(ASKED):
+        asked = study.ask()  # those in vain keep running, so that the next is sought elsewhere
+        values: Values = {}
+        for path in ordered(ask.space):
+            if is_active(ask.space, path, values):
+                values[path] = _suggest(asked, path, ask.space[path])
+        if ask.sieve.passes(values):
+            return values
+    return _random(ask)
+
+
+def _told(ask: _Question, trial: Past) -> "optuna.trial.FrozenTrial":
+    from optuna.trial import TrialState, create_trial
+
+    ended = TrialState.FAIL if trial.score is None else TrialState.COMPLETE
+    return create_trial(
+        state=TrialState.RUNNING if trial.running else ended,
+        value=None if trial.score is None else ask.gain(trial),
+        params=trial.values,
+        distributions={path: _distribution(ask.space[path]) for path in trial.values},
+    )
+
+
+def _distribution(span: Range) -> "optuna.distributions.BaseDistribution":
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    log = span.sampling == "log"
+    if span.choice is not None:
+        return CategoricalDistribution(span.choice)
+    if span.integer is not None:
+        return IntDistribution(*span.integer, log=log, step=int(span.step or 1))
+    assert span.real is not None
+    return FloatDistribution(*span.real, log=log, step=span.step)
+
+
+def _suggest(trial: "optuna.Trial", path: str, span: Range) -> Scalar:
+    log = span.sampling == "log"
+    if span.choice is not None:
+        return trial.suggest_categorical(path, span.choice)
+    if span.integer is not None:
+        return trial.suggest_int(path, *span.integer, log=log, step=int(span.step or 1))
+    assert span.real is not None
+    return rounded(trial.suggest_float(path, *span.real, log=log, step=span.step))
+
+
+def _hyperband(ask: _Question, epochs: int) -> Proposal | Signal:
+    """Lay the trials out over the rungs of one bracket after the other, and fill the next place.
+
+    A rung has fewer places where fewer trials of the rung before have a score, or where no new point is left.
+
+    Source: Li and others 2016, "Hyperband", arXiv 1603.06560.
+    """
+    waiting = deque(ask.past)
+    tried: set[Key] = set()
+    for bracket in cycle(brackets(epochs)):
+        rung: list[Past] = []
+        for level, (places, until) in enumerate(bracket):
+            if level == 0:
+                while waiting and len(rung) < places and _key(waiting[0].values) not in tried:
+                    tried.add(_key(waiting[0].values))
+                    rung.append(waiting.popleft())
+                if not waiting and len(rung) < places and (values := _random(ask)) is not None:
+                    return Proposal(values, until, None, len(ask.sieve.impossible))
+                if not rung:
+                    return Signal.END
+                continue
+            if any(trial.running for trial in rung):
+                return Signal.WAIT
+            scored = [trial for trial in rung if trial.score is not None]
+            best = sorted(scored, key=lambda trial: (-ask.gain(trial), trial.number))[:places]
+            rung = [waiting.popleft() for _ in best[: len(waiting)]]
+            if len(rung) < len(best):
+                parent = best[len(rung)]
+                return Proposal(parent.values, until, parent.number, 0)
+    raise AssertionError("cycle has no end")
+
+
+def brackets(epochs: int) -> list[list[tuple[int, int]]]:
+    """Return the places and epochs of each rung of each bracket, the one with most trials first.
+
+    The numbers are those of table 1 of the paper, which rounds down where its pseudocode rounds up.
+
+    Args:
+        epochs: of the last rung of every bracket; the first rung of the first bracket has 1 or 2.
+    """
+    most = 0
+    while ETA ** (most + 1) <= epochs:
+        most += 1
+    return [
+        [
+            ((most + 1) // (last + 1) * ETA**last // ETA**level, round(epochs / ETA ** (last - level)))
+            for level in range(last + 1)
+        ]
+        for last in range(most, -1, -1)
+    ]

@@ -1,0 +1,148 @@
+"""What training came to, kept on disk, so that a search that is run again goes on where it was.
+
+``<values and fold>/`` in the folder of the search holds ``result.json``, the curve; ``fit/``, the state of a training
+that may go on; ``after-<epochs>.npy``, predictions of the validation samples; ``begun``, while one is under way.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+
+from competition.search.outcomes import DIED, Curve, Evaluate, Outcome, Task, Trial
+
+RESULT = "result.json"
+BEGUN = "begun"
+ATTEMPTS = 2  # at a training whose process is killed; memory that ran out may be there the second time
+
+
+class DiedError(Exception):
+    """The process that trained was killed."""
+
+
+def fit_state(folder: Path) -> Path:
+    """Return where a training keeps its state."""
+    return folder / "fit"
+
+
+def predictions(folder: Path, epochs: int) -> Path:
+    """Return where the predictions of the validation samples after so many epochs are."""
+    return folder / f"after-{epochs}.npy"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of a search.
+
+    Attributes:
+        folder: theirs; what may change a result is in its name.
+        run: names this run of the command. What may turn out better in another is forgotten then.
+    """
+
+    folder: Path
+    run: str
+
+    def of(self, task: Task) -> Path:
+        """Return the folder of a task's values and fold."""
+        what = json.dumps([sorted(task.values.items()), task.fold])
+        return self.folder / hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
+
+    def read(self, task: Task) -> Curve | None:
+        """Return the curve of a task's values and fold, as far as it is known."""
+        try:
+            held = json.loads((self.of(task) / RESULT).read_text())
+            curve = Curve(tuple(held["scores"]), held["reason"], held["ended"], held["lasting"], held["seconds"])
+        except (FileNotFoundError, ValueError, KeyError):
+            return None
+        return curve if curve.lasting or held["run"] == self.run else None
+
+    def write(self, task: Task, curve: Curve) -> None:
+        """Keep a curve."""
+        held = {"values": task.values, "fold": task.fold, "scores": curve.scores, "reason": curve.reason,
+                "ended": curve.ended, "lasting": curve.lasting, "seconds": curve.seconds, "run": self.run}  # fmt: skip
+        _write(self.of(task) / RESULT, json.dumps(held, indent=1) + "\n")
+        (self.of(task) / BEGUN).unlink(missing_ok=True)
+
+    def begin(self, task: Task) -> bool:
+        """Count an attempt; False if all that this run may make have been made."""
+        path = self.of(task) / BEGUN
+        run, _, count = path.read_text().partition(" ") if path.exists() else ("", "", "")
+        attempts = int(count) if run == self.run else 0
+        if attempts >= ATTEMPTS:
+            return False
+        _write(path, f"{self.run} {attempts + 1}")
+        return True
+
+    def predictions(self, trial: Trial) -> Path:
+        """Return where a trial's predictions are, if they are."""
+        return predictions(self.of(trial.task), trial.epochs)
+
+    def keep_predictions(self, trials: Collection[Trial]) -> None:
+        """Remove the predictions of all others."""
+        kept = {self.predictions(trial) for trial in trials}
+        for path in self.folder.glob("*/after-*.npy"):
+            if path not in kept:
+                path.unlink(missing_ok=True)
+
+    def forget_fit(self, task: Task) -> None:
+        """Remove the state of a training that will not go on."""
+        shutil.rmtree(fit_state(self.of(task)), ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove all but results that last and predictions."""
+        for folder in self.folder.iterdir():
+            shutil.rmtree(fit_state(folder), ignore_errors=True)
+            (folder / BEGUN).unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.partial")
+    with scratch.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+@dataclass(frozen=True)
+class Remembering:
+    """Answers from what is known, and else trains.
+
+    Attributes:
+        evaluate: trains; may raise DiedError.
+        results: what is known.
+        keeps_fits: whether a training that has done its task may go on later.
+    """
+
+    evaluate: Callable[[Task, Path], Curve]
+    results: Results
+    keeps_fits: bool
+
+    def __call__(self, task: Task) -> Outcome:
+        known = self.results.read(task)
+        outcome = known.answer(task) if known else None
+        if outcome:
+            return replace(outcome, known=True)
+        curve = self._train(task, known.seconds if known else 0.0)
+        outcome = curve.answer(task)
+        assert outcome, f"training ended after {len(curve.scores)} of {task.epochs} epochs"
+        self.results.write(task, curve)
+        if not self.keeps_fits or outcome.kind == "failed":
+            self.results.forget_fit(task)
+        return outcome
+
+    def _train(self, task: Task, spent: float) -> Curve:
+        start = monotonic()
+        while self.results.begin(task):
+            try:
+                curve = self.evaluate(task, self.results.of(task))
+                return replace(curve, seconds=spent + monotonic() - start)
+            except DiedError:
+                pass
+        return Curve((), DIED, lasting=False, seconds=spent + monotonic() - start)

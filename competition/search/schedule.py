@@ -1,0 +1,102 @@
+"""What comes next in a search: a function of its trials, whenever and wherever they ran.
+
+With n workers a trial knows the trials that are n or more before it, and of those between only what they try. So it is
+the same whichever of them ended first. What needs no scores, as a random point does, waits for none.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+from competition.search.outcomes import Search, Task, Trial, Values, best
+from competition.search.proposals import Past, Proposal, Signal, propose
+from competition.search.pruning import bars
+
+LEARNING = ("bayesian", "tpe")  # tuners that go by the scores of the trials just before
+
+
+class Next(Enum):
+    """Why there is no task."""
+
+    WAIT = "a running trial has to end first"
+    END = "the search is over"
+
+
+def next_task(search: Search, trials: Sequence[Trial], possible: Callable[[Values], bool]) -> Task | Next:
+    """Say what to do next.
+
+    Args:
+        search: what is searched.
+        trials: all that have begun.
+        possible: whether values may be tried at all.
+    """
+    params = search.params
+    tried, repeated = split(search, trials)
+    if not repeated:
+        task = _next_trial(search, tried, possible)
+        if task is not Next.END or params.finalists == 1:
+            return task
+        if any(trial.outcome is None for trial in tried):
+            return Next.WAIT
+    chosen = best(search, tried, params.finalists) if params.finalists > 1 else []
+    if len(repeated) == len(chosen):
+        return Next.END
+    trial = chosen[len(repeated)]
+    fold = (params.fold + 1) % search.folds
+    return Task(len(trials) + 1, trial.values, fold, trial.epochs, (), search.greater, trial.number)
+
+
+def split(search: Search, trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """Part the trials of the search, in their order, from those that repeat the best of them on the next fold."""
+    in_order = sorted(trials, key=lambda trial: trial.number)
+    fold = search.params.fold
+    return [t for t in in_order if t.task.fold == fold], [t for t in in_order if t.task.fold != fold]
+
+
+def is_late(search: Search, known: Sequence[Trial]) -> bool:
+    """Tell whether trials have taken as long as the search may.
+
+    It goes by the seconds of training, which are on record, and not by a clock: a search that is run again ends where
+    it ended before.
+    """
+    seconds = {tuple(sorted(trial.values.items())): 0.0 for trial in known}
+    for trial in known:
+        point = tuple(sorted(trial.values.items()))
+        seconds[point] = max(seconds[point], trial.outcome.seconds if trial.outcome else 0.0)
+    minutes = search.params.minutes
+    return 0 < minutes <= sum(seconds.values()) / search.params.workers / 60
+
+
+def _next_trial(search: Search, tried: Sequence[Trial], possible: Callable[[Values], bool]) -> Task | Next:
+    params, number = search.params, len(tried) + 1
+    if number > params.max_trials:
+        return Next.END
+    prunes = params.prune and params.tuner != "hyperband"
+    by_scores = params.tuner in LEARNING or prunes or params.minutes > 0
+    proposal: Proposal | Signal = Signal.WAIT
+    for known in range(max(number - params.workers, 0) if by_scores else 0, number):
+        if any(trial.outcome is None for trial in tried[:known]):
+            return Next.WAIT
+        if is_late(search, tried[:known]):
+            return Next.END
+        proposal = propose(
+            params,
+            seed=search.seed,
+            greater=search.greater,
+            number=number,
+            past=[_past(trial, trial.number <= known) for trial in tried],
+            possible=possible,
+        )
+        if proposal is not Signal.WAIT:
+            break
+    if isinstance(proposal, Signal):
+        return Next.END
+    earlier = [trial.outcome.scores for trial in tried[:known] if trial.outcome and trial.score is not None]
+    stops = bars(earlier, proposal.epochs) if prunes else ()
+    return Task(
+        number, proposal.values, params.fold, proposal.epochs, stops, search.greater, proposal.continues
+    )
+
+
+def _past(trial: Trial, is_known: bool) -> Past:
+    score = trial.score if is_known else None
+    return Past(trial.number, trial.values, score, running=not is_known, epochs=trial.task.epochs)

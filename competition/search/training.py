@@ -1,0 +1,128 @@
+"""Score values by training a model."""
+
+import math
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from competition.errors import CompetitionError
+from competition.params import Recipe
+from competition.reading import overlay
+from competition.search.outcomes import Curve, Task, Values
+from competition.search.results import fit_state, predictions
+from competition.shapes import check
+from competition.tasks import Target
+
+REASON_LETTERS = 300  # of a framework's message, which may quote the whole model
+NO_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError", "RESOURCE_EXHAUSTED")
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """Tells why a model with some values cannot be built for the images; None if it can.
+
+    Attributes:
+        recipe: over which the values are laid.
+        shape: height, width and channels of the images.
+        target: what is to be predicted.
+    """
+
+    recipe: Recipe
+    shape: tuple[int, int, int]
+    target: Target
+
+    def __call__(self, values: Values) -> str | None:
+        try:
+            return check(overlay(self.recipe, values).model, self.shape, self.target)
+        except CompetitionError as error:
+            return str(error)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Trains a model on all folds but one and scores it on that one, epoch by epoch.
+
+    Attributes:
+        recipe: over which the values are laid; its epochs are those of a whole trial.
+        prepared, augmented: the folders that prepare and augment wrote.
+        fraction: of the training samples that is used.
+        seed: of every training alike, so that trials differ by their values alone.
+        threads: CPU threads of a model.
+    """
+
+    recipe: Recipe
+    prepared: Path
+    augmented: Path
+    fraction: float
+    seed: int
+    threads: int
+
+    def start(self) -> None:
+        """Start Keras."""
+        from competition import backend
+
+        backend.start(self.threads)
+
+    def __call__(self, task: Task, folder: Path) -> Curve:
+        from competition.fitting import Epoch, fit
+
+        recipe = overlay(self.recipe, task.values)
+        scores: list[float] = []
+
+        def told(epoch: Epoch) -> bool:
+            better = max if task.greater else min
+            keeps_best = recipe.train.patience_epochs and scores
+            scores.append(better(scores[-1], epoch.score) if keeps_best else epoch.score)
+            return math.isnan(epoch.score) or task.misses(scores)
+
+        try:
+            fitted = fit(
+                recipe,
+                _training_set(self.prepared, self.augmented),
+                fold=task.fold,
+                seed=self.seed,
+                fraction=self.fraction,
+                until=task.epochs,
+                state=fit_state(folder),
+                on_epoch=told,
+            )
+        except OSError:
+            raise  # the disk, not the values
+        except CompetitionError as error:
+            return Curve(_numbers(scores), str(error))
+        except Exception as error:  # whatever a framework raises for a size it cannot do
+            words = re.sub(r"\x1b\[\d*m", "", f"{type(error).__name__}: {error}")
+            lasting = not any(name in words for name in NO_MEMORY)
+            return Curve(_numbers(scores), " ".join(words.split())[:REASON_LETTERS], lasting=lasting)
+        if math.isnan(scores[-1]):
+            reason = f"the metric has no value on fold {task.fold}, most often because it has one class only there"
+            return Curve(_numbers(scores), reason)
+        _save(predictions(folder, len(scores)), fitted.probabilities)
+        return Curve(tuple(scores), ended=len(scores) < task.epochs and not task.misses(scores))
+
+
+_training_set = lru_cache(maxsize=1)(lambda *folders: _read(*folders))
+
+
+def _read(prepared: Path, augmented: Path) -> object:
+    from competition.batches import read_training_set
+
+    return read_training_set(prepared, augmented)
+
+
+def _numbers(scores: Sequence[float]) -> tuple[float, ...]:
+    return tuple(score for score in scores if not math.isnan(score))
+
+
+def _save(path: Path, probabilities: np.ndarray) -> None:
+    """Write an array that is there whole or not at all."""
+    scratch = path.with_name(f".{path.name}.partial")
+    with scratch.open("wb") as file:
+        np.save(file, probabilities)
+    os.replace(scratch, path)

@@ -1,0 +1,59 @@
+"""Where a stage keeps what a second run can go on with: outside its outputs, which DVC removes before the stage runs.
+
+``.compete/<stage>/<key>/``, where the key is a hash of everything that may change the result: parameters, the content
+of the inputs, the package's source, versions, machine. A changed line is a new key, so nothing stale is ever found.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from competition import backend
+
+PACKAGE = Path(__file__).parent
+VERSIONS = ("tensorflow", "jax", "torch", "keras", "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
+CHUNK_BYTES = 1 << 24
+KEPT = 3  # states of a stage, so that one may try other parameters and come back
+
+
+def keyed(root: Path, stage: str, parameters: Any, inputs: list[Path], threads: int | str) -> Path:
+    """Return the folder of a stage's state, and remove those that have not been asked for longest.
+
+    Args:
+        root: the project's ``.compete``.
+        stage: its name.
+        parameters: all that may change the result, as JSON can hold it.
+        inputs: files whose content may; at about a gigabyte a second.
+        threads: CPU threads of a model.
+    """
+    digest = hashlib.blake2b(json.dumps(parameters, sort_keys=True).encode(), digest_size=16)
+    versions = {name: _version(name) for name in VERSIONS}
+    machine = [os.environ.get("KERAS_BACKEND"), backend.threads_used(threads), sorted(backend.cpu_features())]
+    digest.update(json.dumps([versions, machine], sort_keys=True).encode())
+    for path in [*sorted(PACKAGE.rglob("*.py")), *inputs]:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+    folder = root / stage / digest.hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    for stale in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        forget(stale)
+    return folder
+
+
+def forget(folder: Path) -> None:
+    """Remove a state that nothing will go on with."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
