@@ -4,10 +4,10 @@
 
 DIR holds ``NAME.zip`` and ``NAME-solution.csv``. ENVIRONMENT has ``benchmarks/rivals/requirements.txt`` installed, for
 AutoKeras; the KerasTuner script runs in the project's own. ``compete prepare`` decodes the images for all, which counts
-for none. The rivals are told M and end by it. The project has no such number: ``--ours`` is a params.yaml whose work
-takes about M minutes, and what augment, tune, train and predict took is written down. One after the other, nothing
-beside them. The answers are read when a contender has ended. Writes ``benchmarks/rivals-NAME.json``; with ``--only``
-what it says of the others stays, if it is of the same M.
+for none. The rivals are told M and end by it. The project is not: ``--ours`` is a params.yaml whose work takes about M
+minutes, and what augment, tune, train and predict took is written down. One contender runs after the other. The answers
+are read when it has ended. Writes ``benchmarks/rivals-NAME.json``; with ``--only``, what that says of the others stays
+if it is of the same M and machine. Let nothing else run meanwhile: whoever is disturbed loses.
 """
 
 import argparse
@@ -120,9 +120,9 @@ def run_rival(name: str, python: Path, minutes: float, project: Path, arrays: Pa
 
 
 def record(written: Path, result: dict[str, Any], line: dict[str, Any]) -> None:
-    """Write a contender's line, in the place of its earlier one and beside the others', if these had the same time."""
+    """Write a contender's line in the place of its earlier one, beside the others' of the same time and machine."""
     known = json.loads(written.read_text(encoding="utf-8")) if written.exists() else {}
-    same = all(known.get(key) == result[key] for key in ("metric", "minutes", "n"))
+    same = all(known.get(key) == value for key, value in result.items())
     lines = {other["name"]: other for other in known["contenders"]} if same else {}
     lines[line["name"]] = line
     contenders = [lines[name] for name in TITLES if name in lines]
@@ -198,9 +198,14 @@ def main() -> None:
                 "revision": env["revision"],
                 "clean": env["clean"],
             }
-            result = {"name": arguments.name, "metric": metric, "minutes": arguments.minutes, "n": score.n}
-            machine = {key: env[key] for key in ("cpu", "threads", "device", "python")}
-            record(written, {**result, "machine": machine}, line)
+            result = {
+                "name": arguments.name,
+                "metric": metric,
+                "n": score.n,
+                "minutes": arguments.minutes,
+                "machine": {"cpu": env["cpu"]["model"], "threads": env["threads"], "device": env["device"]},
+            }
+            record(written, result, line)
             print(f"{name}: {metric} {score}, {line['seconds']:.0f} s {line['note']}", flush=True)
     print(table([written]))
 

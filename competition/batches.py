@@ -11,6 +11,8 @@ from competition.arrays import open_array
 from competition.artifacts import fingerprint, read_json, read_samples, require
 from competition.errors import CompetitionError
 from competition.layout import CONTRACT, POLICY, pixels, view
+from competition.mixing import cutmix, mixup
+from competition.params import TrainParams
 from competition.policies import Policy, view_seed
 from competition.seeds import derive
 from competition.tasks import Target
@@ -100,26 +102,32 @@ class EpochBatches:
     Args:
         training_set: where images and truth come from.
         samples: int64 (n,), positions of the samples to train on.
-        batch_size: samples in a batch; a smaller set makes one batch.
-        seed: of the order.
-        flip: whether every image is mirrored in every second epoch, half of them in the even ones. Source: airbench,
-            as in models/speednet.py; chance would show many an image the same way several times in a row.
+        params: batch size, and what of mirroring, mixing, weighting and balanced sampling is asked for.
+        seed: of the order and all else that is drawn.
+
+    Raises:
+        CompetitionError: classes are to be balanced and the task has none, or several for a sample.
     """
 
-    def __init__(
-        self, training_set: TrainingSet, samples: np.ndarray, batch_size: int, seed: int, flip: bool = False
-    ) -> None:
-        self._set = training_set
-        self._samples = samples
-        self._batch_size = min(batch_size, len(samples))
-        self._seed = seed
+    def __init__(self, training_set: TrainingSet, samples: np.ndarray, params: TrainParams, seed: int) -> None:
+        self._set, self._samples, self._params, self._seed = training_set, samples, params, seed
+        self._batch_size = min(params.batch_size, len(samples))
         self._epoch, self._order = 0, samples  # until `begin`
-        first = np.random.default_rng(derive(seed, "flip")).integers(0, 2, len(training_set.rows))
-        self._flipped = first if flip else None
+        self._flipped = np.random.default_rng(derive(seed, "flip")).integers(0, 2, len(training_set.rows))
+        self._weights, self._chances = training_set.weights, None
+        if params.class_weights == "balanced":
+            given = 1 if training_set.weights is None else training_set.weights
+            self._weights = (_balanced(training_set, samples) * given).astype(np.float32)
+        if params.sampling == "balanced":
+            self._chances = _balanced(training_set, samples)[samples] / len(samples)
 
     def begin(self, epoch: int) -> None:
         """Turn to an epoch."""
-        order = np.random.default_rng(derive(self._seed, "order", epoch)).permutation(len(self._samples))
+        rng = np.random.default_rng(derive(self._seed, "order", epoch))
+        if self._chances is None:
+            order = rng.permutation(len(self._samples))
+        else:
+            order = rng.choice(len(self._samples), len(self._samples), p=self._chances)
         self._epoch, self._order = epoch, self._samples[order]
 
     def __len__(self) -> int:
@@ -128,9 +136,33 @@ class EpochBatches:
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return images uint8 (b, h, w, c), targets float32 (b, outputs) and weights float32 (b,), if there are any."""
         samples = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        weights = None if self._set.weights is None else self._set.weights[samples]
         images = self._set.augmented(samples, self._epoch)
-        if self._flipped is not None:
+        if self._params.alternating_flip:
+            # Half of the images in the even epochs, the others in the odd ones: chance would show many an image the
+            # same way several times in a row. Source: airbench, as in models/speednet.py.
             flipped = (self._flipped[samples] + self._epoch) % 2 == 1
             images[flipped] = images[flipped, :, ::-1]
-        return images, self._set.target.encode(self._set.truth[samples]), weights
+        targets = self._set.target.encode(self._set.truth[samples])
+        images, targets = self._mix(images, targets, index)
+        return images, targets, None if self._weights is None else self._weights[samples]
+
+    def _mix(self, images: np.ndarray, targets: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray]:
+        wanted = [(mixup, self._params.mixup), (cutmix, self._params.cutmix)]
+        wanted = [(mix, alpha) for mix, alpha in wanted if alpha]
+        if not wanted:
+            return images, targets
+        rng = np.random.default_rng(derive(self._seed, "mix", self._epoch, index))
+        mix, alpha = wanted[rng.integers(len(wanted))]
+        return mix(images, targets, alpha, rng)
+
+
+def _balanced(training_set: TrainingSet, samples: np.ndarray) -> np.ndarray:
+    """Return weights float64 (n,) by which all classes of some samples come to the same; their mean there is 1."""
+    target = training_set.target
+    if not target.exclusive:
+        raise CompetitionError(
+            "train.class_weights and train.sampling balance the classes of samples that have one each; the task is "
+            f"{target.task}; set class_weights: none and sampling: natural"
+        )
+    counts = np.bincount(training_set.truth[samples], minlength=len(target.classes))
+    return (len(samples) / np.count_nonzero(counts) / np.maximum(counts, 1))[training_set.truth]

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from competition import backend
+from competition import backend, shapes
+from competition.errors import CompetitionError
 from competition.fields import Section
 from competition.models import FAMILIES
 from competition.tasks import Target
@@ -32,6 +33,8 @@ def architecture(params: Any, shape: tuple[int, int, int], target: Target, preci
 
 
 def _build(layers: Any, params: Any, shape: tuple[int, int, int], target: Target, precision: str) -> keras.Model:
+    if problem := shapes.check(params, shape, target):
+        raise CompetitionError(problem)
     keras.backend.clear_session()  # the names of the layers count from 1 again
     keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
     pixels = keras.Input(shape, dtype="uint8", name="pixels")

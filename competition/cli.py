@@ -18,7 +18,7 @@ from competition.errors import CompetitionError
 from competition.layout import LOCK, STATE
 
 if TYPE_CHECKING:
-    from competition.params import Params
+    from competition.recipes import Params
 
 app = typer.Typer(
     help="From a competition's downloaded images to a submission its grader accepts.",
@@ -101,6 +101,7 @@ def preset(
 ) -> None:
     """Write a model family, the search of an article or a recipe of ours into params.yaml, or list them."""
     with _told():
+        from competition import policies
         from competition.console import say
         from competition.presets import apply, list_presets
 
@@ -108,7 +109,8 @@ def preset(
             for each in list_presets():
                 say(f"{each.name}: {each.title}\n  source: {each.source}\n  expected: {each.expected}")
             return
-        say(f"preset: replaced {', '.join(apply(name, params))} in {params}")
+        replaced = apply(name, params, checks=(policies.check,))
+        say(f"preset: replaced {', '.join(replaced)} in {params}")
         say("preset: all else is as it was; now run 'dvc repro'")
 
 
@@ -131,8 +133,49 @@ def augment(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
 
 
 @app.command()
-def tune(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
+def tune(
+    params: ParamsPath = PARAMS,
+    data: DataDir = DATA,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Let workers of other machines join: 0.0.0.0:5000 listens at port 5000 of all its networks. "
+            "Anybody who reaches it can take part, so be in a network you trust. Without it nobody can join.",
+        ),
+    ] = None,
+    here: Annotated[
+        int | None, typer.Option(min=0, help="How many of the workers are on this machine, with --listen; else all.")
+    ] = None,
+    worker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Work for the search that listens there, and write nothing. The same params.yaml, data/prepare and "
+            "data/augment have to be here; tune.workers counts the workers of all machines.",
+        ),
+    ] = None,
+) -> None:
     """Search for the values that score best."""
+    if worker and (listen or here is not None):
+        raise typer.BadParameter("--worker goes without --listen and --here")
+    if here is not None and not listen:
+        raise typer.BadParameter("--here goes with --listen")
+    if worker:
+        with _told():
+            from competition.stages.tune import work
+
+            read = _read(params)
+            work(
+                read.tune,
+                read.recipe,
+                chief=worker,
+                prepared=data / "prepare",
+                augmented=data / "augment",
+                seed=read.seed,
+                threads=read.threads,
+            )
+        return
     with _stage(params, data) as read:
         from competition.stages.tune import tune as run
 
@@ -142,8 +185,11 @@ def tune(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
             prepared=data / "prepare",
             augmented=data / "augment",
             out=data / "tune",
+            state=data.absolute().parent / STATE,
             seed=read.seed,
             threads=read.threads,
+            listen=listen,
+            here=here,
         )
 
 
@@ -219,6 +265,21 @@ def score(
 
 
 @app.command()
+def verify(
+    params: ParamsPath = PARAMS,
+    data: DataDir = DATA,
+    once: Annotated[
+        bool, typer.Option("--once", help="Run once, and compare with what stands in --data.  [default: run twice]")
+    ] = False,
+) -> None:
+    """Run all stages again, aside, and say whether every output is the same to the last byte."""
+    with _stage(params, data) as read:
+        from competition.verify import verify as run
+
+        run(read, params=params, data=data, once=once)
+
+
+@app.command()
 def shapes(
     params: ParamsPath = PARAMS,
     data: DataDir = DATA,
@@ -231,7 +292,7 @@ def shapes(
         from competition import reading
         from competition.console import say
         from competition.layout import CONTRACT
-        from competition.shapes import jumps, table, trace
+        from competition.shapes import NEEDS_KERAS, jumps, table, trace
         from competition.tasks import Target
 
         read = reading.load(params)
@@ -250,7 +311,8 @@ def shapes(
         rows = trace(recipe.model, shape, target)
         size = " x ".join(map(str, shape))
         say(f"{recipe.model.family} on images of {size}; {target.outputs} outputs ({source})")
-        for line in [*table(rows, recipe.train.batch_size), *(f"note: {jump}" for jump in jumps(rows))]:
+        told = [] if recipe.model.family in NEEDS_KERAS else jumps(rows)  # such a network is as its authors made it
+        for line in [*table(rows, recipe.train.batch_size), *(f"note: {jump}" for jump in told)]:
             say(line)
 
 

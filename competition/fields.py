@@ -51,7 +51,7 @@ def nth(value: Any, number: int) -> Any:
         return value
     if number >= len(value):
         raise CompetitionError(
-            f"the list {list(value)} of the model section has {len(value)} values and the model has more layers of that "
-            "kind; write one value for each, or one for all"
+            f"the list {list(value)} of the model section has {len(value)} values and the model has more layers of "
+            "that kind; write one value for each, or one for all"
         )
     return value[number]

@@ -15,7 +15,7 @@ from competition.errors import CompetitionError
 from competition.inference import predict
 from competition.models import FAMILIES
 from competition.optimizers import make_optimizer
-from competition.params import Recipe
+from competition.recipes import Recipe
 from competition.scores import find_metric
 from competition.seeds import derive
 from competition.tasks import Target
@@ -51,7 +51,7 @@ def fit(
     recipe: Recipe,
     training_set: TrainingSet,
     *,
-    fold: int,
+    fold: int | None,
     seed: int,
     fraction: float = 1.0,
     until: int | None = None,
@@ -63,7 +63,7 @@ def fit(
     Args:
         recipe: the model and how it is trained.
         training_set: samples, views and folds.
-        fold: the fold left out.
+        fold: the fold left out; None trains on all, and validates nothing: the last epoch is kept.
         seed: of initial weights, dropout and data order.
         fraction: of the training samples that is used, drawn at random.
         until: the epoch before which to stop, with the schedule of all epochs; None for the last.
@@ -78,9 +78,9 @@ def fit(
         CompetitionError: the model cannot be built for these images, or the loss is no longer a number.
     """
     params = recipe.train
-    train_samples = _part(np.flatnonzero(training_set.folds != fold), fraction, seed)
-    val_samples = np.flatnonzero(training_set.folds == fold)
-    if not len(train_samples) or not len(val_samples):
+    left_out = training_set.folds == (-1 if fold is None else fold)
+    train_samples, val_samples = _part(np.flatnonzero(~left_out), fraction, seed), np.flatnonzero(left_out)
+    if not len(train_samples) or not (len(val_samples) or fold is None):
         raise CompetitionError(
             f"no training sample is in fold {fold}: data/prepare has {training_set.contract['folds']} folds; "
             "run 'compete prepare' again, or lower train.folds and tune.fold"
@@ -88,7 +88,7 @@ def fit(
     target, truth = training_set.target, training_set.truth[val_samples]
     metric = find_metric(training_set.contract["metric"])
     decision = decisions.plain(metric, target.task, len(target.classes), target.at_least_one)
-    batches = EpochBatches(training_set, train_samples, params.batch_size, seed, flip=params.alternating_flip)
+    batches = EpochBatches(training_set, train_samples, params, seed)
 
     precision = backend.precision(params.precision)
     architecture = building.architecture(recipe.model, training_set.shape, target, precision)
@@ -107,7 +107,8 @@ def fit(
         arrays = checkpoints.restore(state, model)
         probabilities = arrays.pop("probabilities")
         best_weights = [arrays[f"best {number}"] for number in range(len(arrays))] or None
-    stopped = any([on_epoch(epoch) for epoch in history])
+    told = [on_epoch(epoch) for epoch in history]
+    stopped = any(told)
     saved_at, saved_epochs = time.monotonic(), len(history)
 
     def save() -> None:
@@ -117,7 +118,7 @@ def fit(
             checkpoints.save(state, model, {"probabilities": probabilities, **best}, facts)
 
     for number in range(len(history), until or params.epochs):
-        if stopped or (kept and params.patience_epochs and number - 1 - kept.epoch >= params.patience_epochs):
+        if stopped or (kept and 0 < params.patience_epochs <= number - 1 - kept.epoch):
             break
         batches.begin(number)
         trainer.begin(number)
@@ -129,14 +130,18 @@ def fit(
                 f"the loss became {train_loss} in epoch {number} at a learning rate of {learning_rate:.3g}; lower "
                 "train.learning_rate, or lengthen train.warmup_epochs"
             )
-        with trainer.averaged():
-            predicted = predict(model, target, training_set.images, training_set.rows[val_samples])
-            score = metric(truth, decisions.apply(decision, target.task, predicted))
-            val_loss = scores.loss(target.task, truth, predicted)
-            history.append(Epoch(number, train_loss, val_loss, score, learning_rate))
-            if kept is None or not params.patience_epochs or metric.better(score, kept.score):
-                kept, probabilities = history[-1], predicted
-                best_weights = model.get_weights() if params.patience_epochs else None
+        if fold is None:
+            kept = Epoch(number, train_loss, float("nan"), float("nan"), learning_rate)
+            history.append(kept)
+        else:
+            with trainer.averaged():
+                predicted = predict(model, target, training_set.images, training_set.rows[val_samples])
+                score = metric(truth, decisions.apply(decision, target.task, predicted))
+                val_loss = scores.loss(target.task, truth, predicted)
+                history.append(Epoch(number, train_loss, val_loss, score, learning_rate))
+                if kept is None or not params.patience_epochs or metric.better(score, kept.score):
+                    kept, probabilities = history[-1], predicted
+                    best_weights = model.get_weights() if params.patience_epochs else None
         stopped = bool(on_epoch(history[-1]))
         if time.monotonic() - saved_at >= SAVE_SECONDS:
             save()
@@ -182,7 +187,8 @@ class _Trainer:
         }
         optimizer = make_optimizer(self._recipe.train, self._steps, lambda variable: of_variable[variable.path])
         self._model.compile(optimizer, _loss(self._target, self._recipe.train.label_smoothing), jit_compile=False)
-        _inner(optimizer).iterations.assign(epoch * self._steps)
+        self._model.optimizer.build(self._model.trainable_variables)  # now, so that its variables are in one order
+        _inner(optimizer)._iterations.assign(epoch * self._steps)  # that of batches, also where several make a step
 
     def _norm_bias(self, layer: Any, variable: Any) -> float:
         is_norm = isinstance(layer, keras.layers.BatchNormalization)

@@ -45,6 +45,7 @@ def view(number: int) -> str:
     return f"view-{number}.npy"
 
 
-def weights(fold: int) -> str:
-    """Name the weights of the model validated on this fold in ``data/train``."""
-    return f"fold-{fold}.weights.h5"
+def weights(fold: int | None, number: int = 0) -> str:
+    """Name the weights of the models validated on this fold in ``data/train``, or of those of all samples."""
+    name = "all" if fold is None else f"fold-{fold}"
+    return f"{name}{f'-seed-{number}' if number else ''}.weights.h5"

@@ -41,9 +41,11 @@ def make_optimizer(
     }[params.optimizer]
     optimizer = _with_shares(kind, share)(
         learning_rate=schedule,
-        weight_decay=params.weight_decay or None,
+        weight_decay=params.weight_decay if params.optimizer == "adamw" else params.weight_decay or None,
         use_ema=params.average_decay > 0,
         ema_momentum=params.average_decay,
+        global_clipnorm=params.clip_norm or None,
+        gradient_accumulation_steps=params.accumulate_batches if params.accumulate_batches > 1 else None,
         **options,
     )
     if params.weight_decay:
@@ -54,7 +56,7 @@ def make_optimizer(
 def _with_shares(kind: type, share: Callable[[Any], float]) -> type:
     """Let every variable of an optimizer take its share of the learning rate."""
 
-    class WithShares(kind):  # type: ignore[misc, valid-type]
+    class WithShares(kind):
         def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
             shares = [share(variable) for variable in trainable_variables]
             for each in sorted(set(shares)):

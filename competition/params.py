@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from competition.fields import Count, CountOrNone, Fraction, Positive, Scalar, Section, Text
-from competition.models import ModelParams
 from competition.scores import find_metric
 
 FEW = 100  # values of a range that are checked one by one
@@ -78,7 +77,7 @@ class Range(Section):
     real: tuple[float, float] | None = Field(default=None, alias="float")
     step: Annotated[float, Field(gt=0)] | None = None
     sampling: Literal["linear", "log"] = "linear"
-    when: dict[str, Annotated[tuple[Scalar, ...], Field(min_length=1)]] = {}
+    when: dict[str, Annotated[tuple[Scalar, ...], Field(min_length=1)]] = Field(default={})
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Range":
@@ -158,12 +157,20 @@ class TrainParams(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     norm_bias_rate: Positive
     label_smoothing: Fraction
+    mixup: Annotated[float, Field(ge=0)]
+    cutmix: Annotated[float, Field(ge=0)]
+    class_weights: Literal["none", "balanced"]
+    sampling: Literal["natural", "balanced"]
+    clip_norm: Annotated[float, Field(ge=0)]
+    accumulate_batches: Count
     average_decay: Fraction
     alternating_flip: bool
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     deterministic: bool
     patience_epochs: CountOrNone
     folds: Count
+    seeds: Count
+    refit: bool
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> "TrainParams":
@@ -183,26 +190,3 @@ class PredictParams(Section):
         if self.views > 1 and not self.policy:
             raise ValueError(f"views is {self.views} but policy is empty, so all views would be the same; set views: 1")
         return self
-
-
-class Recipe(Section):
-    """The two sections whose values may be tuned."""
-
-    model: ModelParams
-    train: TrainParams
-
-
-class Params(Section):
-    seed: CountOrNone
-    threads: Literal["auto"] | Count
-    data: DataParams
-    prepare: PrepareParams
-    augment: AugmentParams
-    model: ModelParams
-    tune: TuneParams
-    train: TrainParams
-    predict: PredictParams
-
-    @property
-    def recipe(self) -> Recipe:
-        return Recipe(model=self.model, train=self.train)

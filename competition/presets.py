@@ -15,10 +15,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode
 
-from competition import policies
 from competition.errors import CompetitionError, MistakesError
 from competition.models import FAMILIES
-from competition.reading import load
+from competition.reading import Check, load
 
 FOLDER = Path(__file__).with_name("presets")
 ABOUT = "preset"  # the one key of a preset that is not written into params.yaml
@@ -43,12 +42,13 @@ def list_presets() -> list[Preset]:
     return sorted(presets, key=lambda preset: (preset.name not in FAMILIES, preset.name))
 
 
-def apply(name: str, params: Path) -> list[str]:
+def apply(name: str, params: Path, checks: tuple[Check, ...] = ()) -> list[str]:
     """Write a preset into ``params.yaml``.
 
     Args:
         name: of the preset.
-        params: the file. The sections ``data`` and all others that the preset does not name stay byte for byte.
+        params: the file. What the preset does not name, ``data`` and ``seed`` always, stays byte for byte.
+        checks: further checks of the values, as `reading.load` takes them.
 
     Returns:
         The sections that were replaced, each with the keys in brackets unless it was all of them.
@@ -82,7 +82,7 @@ def apply(name: str, params: Path) -> list[str]:
             _, end = old.section(section)
             edits += [(old_keys.get(key, (end, end)), preset.cut(span)) for key, span in new_keys.items()]
             replaced.append(section if set(new_keys) >= set(old_keys) else f"{section} ({', '.join(new_keys)})")
-    _write(old.edited(edits), params, name)
+    _write(old.edited(edits), params, name, checks)
     return replaced
 
 
@@ -98,15 +98,15 @@ class _Text:
     """
 
     def __init__(self, text: str, where: str) -> None:
-        self._text, self._where = text if text.endswith("\n") else text + "\n", where
+        self._text, self._where = text, where
         try:
-            root = YAML(typ="safe", pure=True).compose(self._text)
+            root = YAML(typ="safe", pure=True).compose(text)
         except YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             place = f" in line {mark.line + 1}" if mark else ""
             raise CompetitionError(f"{where} is not valid YAML{place}; correct it first") from None
         self._nodes = {key.value: value for key, value in self._block(root, where).value}
-        self.sections = self._spans(root, len(self._text))
+        self.sections = self._spans(root, len(text))
 
     def section(self, name: str) -> Span:
         """Return where a section stands, with all that is indented below its name."""
@@ -151,12 +151,12 @@ class _Text:
         return spans
 
 
-def _write(text: str, params: Path, name: str) -> None:
+def _write(text: str, params: Path, name: str, checks: tuple[Check, ...]) -> None:
     """Check the text of a params.yaml aside, then rename."""
     partial = params.with_name(f".{params.name}.partial")
     try:
         partial.write_bytes(text.encode("utf-8"))
-        load(partial, checks=(policies.check,))
+        load(partial, checks)
         partial.replace(params)
     except MistakesError as error:
         heading = f"the preset {name} does not fit the other values of {params}, which is left as it was:"

@@ -13,7 +13,8 @@ from ruamel.yaml.error import YAMLError
 from competition.errors import CompetitionError, MistakesError
 from competition.fields import Scalar, Section
 from competition.models import FAMILIES
-from competition.params import Params, Range, Recipe
+from competition.params import Range
+from competition.recipes import Params, Recipe
 
 Validated = TypeVar("Validated", bound=BaseModel)
 
@@ -161,9 +162,9 @@ def _known_paths(raw: dict[str, Any]) -> Iterator[str]:
 def _across(raw: dict[str, Any]) -> list[str]:
     """Tell mistakes that lie between two sections: a fold that does not exist, a warm-up longer than a trial."""
 
-    def number(section: str, key: str) -> int | None:
+    def number(section: str, key: str) -> Any:
         value = raw[section].get(key) if isinstance(raw.get(section), dict) else None
-        return value if isinstance(value, int) else None
+        return value if isinstance(value, int | float) else None
 
     mistakes = []
     folds = number("prepare", "folds")

@@ -56,8 +56,8 @@ class CannotTellError(CompetitionError):
 def trace(params: Any, shape: Shape, target: Target) -> list[Row]:
     """Walk a family and the layer of the classes that `building.build` sets on it.
 
-    The layers of the family backbone are known to Keras only: it is built, with random weights, and Keras is asked.
-    This takes seconds.
+    The layers of the family backbone are known to Keras only: it is built, with random weights, and Keras is asked;
+    this takes seconds.
 
     Args:
         params: the model section.
@@ -438,10 +438,11 @@ def _built(params: Any, shape: Shape, target: Target) -> list[Row]:
 
     if "keras" not in sys.modules:
         backend.start("auto")
-    from competition.building import build
+    from keras import Input, Model, layers
 
-    model = build(params.model_copy(update={"weights": "none"}), shape, target)  # type: ignore[arg-type]
-    return [_of_keras(layer) for layer in _leaves(model)]
+    pixels = Input(shape, dtype="uint8")
+    x = FAMILIES[params.family](layers, pixels, params.model_copy(update={"weights": "none"}))
+    return [_of_keras(layer) for layer in _leaves(Model(pixels, layers.Dense(target.outputs)(x)))]
 
 
 def _leaves(model: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from competition import policies, reading
 from competition.errors import CompetitionError
 from competition.initialise import initialise
-from competition.params import Params
+from competition.recipes import Params
 from tests.conftest import ROOT, gala, png, set_values, write_folder
 from tests.replicas import REPLICAS, Replica
 

@@ -12,9 +12,9 @@ from competition import backend, models
 from competition.batches import TrainingSet
 from competition.errors import CompetitionError
 from competition.models import FAMILIES
-from competition.params import Recipe
 from competition.policies import Policy
 from competition.reading import load, overlay
+from competition.recipes import Recipe
 from competition.tasks import Target
 from tests.conftest import ROOT
 
@@ -29,11 +29,10 @@ MLP = {"hidden_layers": 1, "units": 16, "activation": "relu", "batch_norm": True
 RESNET = {"stem_filters": 4, "filters": (4, 8), "blocks_per_group": 1, "dropout": 0.1}
 SPEEDNET = {"widths": (8, 8), "convs_per_group": 2}
 BACKBONE = {
-    "network": "MobileNetV3Small", "weights": "none", "pooling": "average", "dropout": 0.1, "frozen_epochs": 0,
+    "network": "MobileNet", "weights": "none", "pooling": "average", "dropout": 0.1, "frozen_epochs": 0,
     "thawed_rate": 0.1, "depth_rate": 0.5, "size_px": 32,
 }  # fmt: skip
-# Random features of a network without normalisation tell the two classes apart, and nothing but the head is trained.
-FROZEN = {**BACKBONE, "network": "VGG16", "frozen_epochs": 99}
+FAKE = {**BACKBONE, "network": "FakeNet", "frozen_epochs": 1, "thawed_rate": 1.0, "size_px": 16}
 
 
 def section(family: str, **keys: Any) -> Any:
@@ -83,6 +82,23 @@ def build(model: Any, shape: tuple[int, int, int] = SHAPE):
     return build(model, shape, TARGET)
 
 
+@pytest.fixture
+def fake_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a network of three layers beside those of keras.applications, the same at each start."""
+    import keras
+
+    def build_network(*, input_tensor: Any, **_: Any) -> Any:
+        x = input_tensor
+        for number, stride in enumerate((2, 2, 4)):
+            initial = keras.initializers.HeNormal(seed=number)
+            x = keras.layers.Conv2D(8, stride, stride, use_bias=False, kernel_initializer=initial)(x)
+            x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.8)(x))
+        return keras.Model(keras.utils.get_source_inputs(input_tensor), keras.layers.Flatten()(x))
+
+    build_network.__module__ = keras.applications.MobileNet.__module__
+    monkeypatch.setattr(keras.applications, "FakeNet", build_network, raising=False)
+
+
 def rebuilt(architecture: str, model: Any, path: Path):
     """Build the model anew from what a checkpoint holds, without a word about its layers."""
     import keras
@@ -99,10 +115,10 @@ def rebuilt(architecture: str, model: Any, path: Path):
     ("conv", CONV, 5),
     ("resnet", RESNET, 8),
     ("speednet", SPEEDNET, 8),
-    ("backbone", FROZEN, 8),
+    ("backbone", FAKE, 8),
 ])  # fmt: skip
 def test_a_family_learns_and_is_rebuilt_from_its_checkpoint(
-    training_set: TrainingSet, tmp_path: Path, family: str, keys: dict[str, Any], epochs: int
+    training_set: TrainingSet, fake_network: None, tmp_path: Path, family: str, keys: dict[str, Any], epochs: int
 ) -> None:
     fitted = fit(recipe(section(family, **keys), epochs=epochs), training_set)
     assert fitted.kept.score > 0.85
@@ -228,7 +244,7 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import keras
 
     path = tmp_path_factory.mktemp("weights") / "small.weights.h5"
-    keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(64, 64, 3)).save_weights(path)
+    keras.applications.MobileNet(include_top=False, weights=None, input_shape=(64, 64, 3)).save_weights(path)
     return path
 
 
@@ -242,16 +258,34 @@ def equal(left: list[np.ndarray], right: list[np.ndarray]) -> list[bool]:
 
 
 def test_a_network_rests_in_its_frozen_epochs_and_learns_after_them(
-    training_set: TrainingSet, weights_file: Path
+    training_set: TrainingSet, fake_network: None
 ) -> None:
     """Its statistics of normalisation rest too; the head learns from the start."""
-    params = section("backbone", **{**BACKBONE, "weights": str(weights_file), "frozen_epochs": 1})
+    params = section("backbone", **{**FAKE, "frozen_epochs": 2})
     untrained = inner_weights(build(params))
-    frozen, thawed = (fit(recipe(params, epochs=2), training_set, until=until).model for until in (1, 2))
-    assert all(equal(untrained, inner_weights(frozen)))
-    assert not any(equal(untrained, inner_weights(thawed)))
-    heads = [model.get_layer("classes").get_weights()[0] for model in (frozen, thawed)]
+    models = [fit(recipe(params, epochs=3), training_set, until=until).model for until in (1, 2, 3)]
+    weights = [inner_weights(model) for model in models]
+    assert len(untrained) == 3 * (1 + 4)  # a kernel, and scale, shift, mean and variance
+    assert all(equal(untrained, weights[0]) + equal(untrained, weights[1]))
+    assert not any(equal(untrained, weights[2]))
+    heads = [model.get_layer("classes").get_weights()[0] for model in models]
     assert np.abs(heads[0] - heads[1]).max() > 0
+
+
+def test_a_rate_of_the_network_is_a_share_of_the_heads(training_set: TrainingSet, fake_network: None) -> None:
+    """With plain SGD the first step is proportional to the rate, and the shares of the slices are in it."""
+    params = section("backbone", **{**FAKE, "frozen_epochs": 0, "dropout": 0.0})
+    slowed = section("backbone", **{**FAKE, "frozen_epochs": 0, "dropout": 0.0, "thawed_rate": 0.25})
+    train = {"optimizer": "sgd", "momentum": 0.0, "batch_size": 150, "schedule": "constant", "epochs": 1}
+    before = inner_weights(build(params))
+    steps = [
+        [after - was for after, was in zip(inner_weights(fit(recipe(of, **train), training_set).model), before,
+                                           strict=True)]
+        for of in (params, slowed)
+    ]  # fmt: skip
+    for number in (0, 1, 2, 5, 6, 7, 10, 11, 12):  # what is trained: kernels, scales and shifts
+        np.testing.assert_allclose(steps[1][number], steps[0][number] / 4, rtol=0.01, atol=1e-6)
+    assert np.abs(steps[0][10]).max() > 1e-4
 
 
 def test_a_named_file_holds_the_weights_of_a_network(weights_file: Path, tmp_path: Path) -> None:
@@ -259,7 +293,7 @@ def test_a_named_file_holds_the_weights_of_a_network(weights_file: Path, tmp_pat
 
     params = section("backbone", **{**BACKBONE, "weights": str(weights_file)})
     model = build(params)
-    network = keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(64, 64, 3))
+    network = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(64, 64, 3))
     network.load_weights(weights_file)
     assert all(equal(inner_weights(model), network.get_weights()))
     again = rebuilt(model.to_json(), model, tmp_path / "fold-0.weights.h5")
@@ -317,7 +351,7 @@ def test_a_backbone_that_cannot_be_built_is_told(keys: dict[str, Any], told: str
 def test_a_file_of_other_weights_is_told(weights_file: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.weights.h5"
     text.write_text("no weights")
-    for network, path in (("MobileNet", weights_file), ("MobileNetV3Small", text)):
+    for network, path in (("MobileNetV3Small", weights_file), ("MobileNet", text)):
         with pytest.raises(CompetitionError, match=re.escape(f"{path} are not those of a {network} without")) as caught:
             build(section("backbone", **{**BACKBONE, "network": network, "weights": str(path)}))
         assert "\n" not in str(caught.value)
@@ -345,8 +379,9 @@ def test_weights_that_cannot_be_fetched_say_where_they_go(monkeypatch: pytest.Mo
     assert f"lay it here as {tmp_path / 'models' / name} or let model.weights name it" in told
     assert "\n" not in told
     assert file_utils.get_file is fetch
-    (tmp_path / "models" / name).write_bytes(b"as if fetched elsewhere")
-    assert file_utils.get_file(name, "https://nowhere.example", cache_subdir="models") == str(tmp_path / "models" / name)
+    laid = tmp_path / "models" / name
+    laid.write_bytes(b"as if fetched elsewhere")
+    assert file_utils.get_file(name, "https://nowhere.example", cache_subdir="models") == str(laid)
 
 
 def test_a_named_file_is_loaded_as_imagenet_is(monkeypatch: pytest.MonkeyPatch, weights_file: Path) -> None:

@@ -16,9 +16,10 @@ from competition import policies, presets, shapes
 from competition.cli import app
 from competition.errors import CompetitionError, MistakesError
 from competition.models import FAMILIES
-from competition.params import Params, Range, Recipe
+from competition.params import Range
 from competition.presets import FOLDER, apply, list_presets
 from competition.reading import load, overlay
+from competition.recipes import Params, Recipe
 from competition.search.outcomes import Values
 from competition.search.points import is_active
 from competition.tasks import Target
@@ -306,6 +307,15 @@ def test_a_preset_that_does_not_fit_changes_nothing(name: str, old: str, new: st
     assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
 
 
+def test_a_policy_that_is_wrong_is_told(params: Path) -> None:
+    params.write_text(TEXT.replace("rotate: [-6, 6]", "rotat: [-6, 6]"))
+    before = params.read_bytes()
+    told = CliRunner().invoke(app, ["preset", "mlp", "--params", str(params)])
+    assert told.exit_code == 1
+    assert "predict.policy.0.rotat: Affine has no such argument" in told.stderr
+    assert params.read_bytes() == before
+
+
 def test_a_model_section_that_is_wrong_is_mended(params: Path) -> None:
     """What somebody does who is told that a family has other keys."""
     params.write_text(TEXT.replace("family: conv ", "family: mlp "))
@@ -336,6 +346,15 @@ def test_ends_of_lines_stay_those_of_the_file(params: Path) -> None:
     params.write_text(TEXT.rstrip("\n"))
     apply("gala-cnn-tpe", params)
     assert params.read_bytes() == unix
+
+
+def test_the_last_line_may_have_no_end(params: Path) -> None:
+    params.write_text(TEXT.rstrip("\n"))
+    apply("mlp", params)
+    assert not params.read_text().endswith("\n")
+    params.write_text(TEXT[: TEXT.rindex("\n  policy:")])
+    apply("cifar10", params)
+    assert len(load(params).predict.policy) == 2
 
 
 def test_a_key_that_is_missing_is_added_to_its_section(params: Path) -> None:

@@ -1,8 +1,10 @@
 """The side-by-side benchmark, but for the training: its arguments, arrays, priors, scores and table."""
 
 import json
+import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -171,12 +173,12 @@ def test_what_is_known_of_the_others_stays_only_if_it_had_the_same_time(tmp_path
 
 def test_a_rival_that_fails_is_scored_by_what_it_had_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(command: list[str], folder: Path) -> tuple[float, int]:
-        kerastuner_rival.save(folder / "autokeras.npy", np.ones((2, 1)), {"note": "as saved"})
+        kerastuner_rival.Result(folder / "autokeras.npy", np.ones((2, 1)), ())
         sys.exit("python ended with -9")
 
     monkeypatch.setattr(rivals, "run", fail)
     found = rivals.run_rival("autokeras", Path("python"), 1.0, tmp_path, tmp_path / "arrays.npz")
-    assert found["note"] == "as saved"
+    assert found["note"] == kerastuner_rival.NOTHING
     assert found["seconds"] >= 0
 
 
@@ -192,9 +194,10 @@ def test_a_rival_says_whether_it_predicts_the_prior(
 ) -> None:
     predicted = np.eye(3)[[0, 1, 2, 0, 1]]
 
-    def attempt(*given: Any) -> np.ndarray | None:
-        given[-1]["trials"] = 7
-        return predicted if found else None
+    def attempt(*given: Any) -> None:
+        given[-1].trials = 7
+        if found:
+            given[-1].keep(predicted)
 
     out = start(monkeypatch, arrays, 1, attempt)
     saved = np.load(out)
@@ -206,20 +209,25 @@ def test_a_rival_says_whether_it_predicts_the_prior(
     assert (kerastuner_rival.NOTHING in capsys.readouterr().out) is not found
 
 
-def test_a_rival_that_goes_on_after_its_time_is_ended_with_the_prior(
-    arrays: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("found", [True, False])
+def test_a_rival_that_goes_on_after_its_time_is_ended_with_what_it_has_kept(
+    found: bool, arrays: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codes: list[int] = []
     monkeypatch.setattr(kerastuner_rival.os, "_exit", codes.append)
 
     def attempt(*given: Any) -> None:
+        if found:
+            given[-1].keep(np.full((5, 3), 1 / 3))
         until = time.monotonic() + 30
         while not codes and time.monotonic() < until:
             time.sleep(0.01)
 
     out = start(monkeypatch, arrays, 0.001, attempt)
     assert codes == [0]
-    assert (np.load(out) == kerastuner_rival.prior(LABELS, 5)).all()
+    wanted = np.full((5, 3), np.float32(1 / 3)) if found else kerastuner_rival.prior(LABELS, 5)
+    assert (np.load(out) == wanted).all()
+    assert told(out)["note"] == ("" if found else kerastuner_rival.NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -240,13 +248,13 @@ def test_wrong_arguments_of_a_rival_are_told(
     assert message in capsys.readouterr().err
 
 
-def test_kerastuner_without_time_begins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kerastuner_without_time_begins_nothing(arrays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     monkeypatch.setattr(kerastuner_rival, "START", now)
-    record: dict[str, Any] = {}
+    result = kerastuner_rival.Result(arrays.with_name("out.npy"), np.ones((8, 2)), ())
     images = np.zeros((8, 12, 12, 3), np.uint8)
-    assert kerastuner_rival.attempt(images, np.repeat([0, 1], 4), images, now + 1, record) is None
-    assert record == {"begun": 0, "trials": 0}
+    kerastuner_rival.attempt(images, np.repeat([0, 1], 4), images, now + 1, result)
+    assert (result.begun, result.trials, result.note) == (0, 0, kerastuner_rival.NOTHING)
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (96, 64, 3)])
@@ -262,7 +270,14 @@ def test_the_models_of_the_search_have_a_probability_for_each_class(shape: tuple
     assert np.allclose(predicted.sum(axis=1), 1, atol=1e-5)
 
 
-def test_autokeras_without_a_trial_predicts_nothing_and_its_shapes_are_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+def fail() -> None:
+    raise RuntimeError("too many failures")
+
+
+@pytest.mark.parametrize("fit", [fail, lambda: time.sleep(60)], ids=["fails", "hangs"])
+def test_autokeras_without_a_trial_predicts_nothing_in_time(
+    fit: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against a stand-in, for AutoKeras has an environment of its own."""
     trials = {"0": SimpleNamespace(trial_id="0", status="FAILED", message="Traceback\nValueError: no\n")}
 
@@ -273,7 +288,7 @@ def test_autokeras_without_a_trial_predicts_nothing_and_its_shapes_are_mended(mo
             pass
 
         def fit(self, *given: Any, **options: Any) -> None:
-            raise RuntimeError("too many failures")
+            fit()
 
     data_utils = ModuleType("autokeras.utils.data_utils")
     stand_ins: dict[str, dict[str, Any]] = {
@@ -287,9 +302,15 @@ def test_autokeras_without_a_trial_predicts_nothing_and_its_shapes_are_mended(mo
         module = ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    record: dict[str, Any] = {}
+    handler = signal.getsignal(signal.SIGALRM)
+    result = kerastuner_rival.Result(tmp_path / "out.npy", np.ones((8, 3)), ())
     images = np.zeros((8, 12, 12, 3), np.uint8)
-    assert autokeras_rival.attempt(images, LABELS, images, time.monotonic() + 60, record) is None
-    assert record == {"begun": 1, "trials": 0}
-    shapes = data_utils.dataset_shape((images, LABELS))
+    start = time.monotonic()
+    try:
+        autokeras_rival.attempt(images, LABELS, images, start + 0.5, result)
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+    assert time.monotonic() - start < 50
+    assert (result.begun, result.trials, result.note) == (1, 0, kerastuner_rival.NOTHING)
+    shapes = data_utils.dataset_shape((images, LABELS))  # Python's integers, which Keras takes as sizes
     assert [type(side) for shape in shapes for side in tuple(shape)] == [int] * 5

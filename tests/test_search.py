@@ -1,14 +1,27 @@
-"""The search with a fake model: a known function instead of training."""
+"""The search with a fake model: a known curve instead of training."""
 
+import json
 import math
+import os
+import random
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from competition.params import Range, TuneParams
-from competition.search.outcomes import FailedTrialError, Trial, Values
-from competition.search.space import hyperparameters
-from competition.search.trials import best, search
+from competition.search.outcomes import DIED, Attempt, Curve, Outcome, Search, Task, Values, best
+from competition.search.processes import TrialProcess
+from competition.search.pruning import bars
+from competition.search.results import Remembering, Results, fit_state, predictions
+from competition.search.schedule import Next, next_task, split
+from competition.search.trials import search
 
 SPACE = {
     "model.filters": Range(choice=(16, 32, 64)),
@@ -16,99 +29,468 @@ SPACE = {
     "model.dense_dropout": Range(float=(0.0, 0.5), step=0.1, when={"model.dense_layers": (2, 3)}),
     "train.learning_rate": Range(float=(1e-4, 1e-1), sampling="log"),
 }
+FEW = {"model.filters": Range(choice=(16, 32, 64)), "model.dense_layers": Range(int=(0, 1))}
+TUNERS = ("random", "grid", "bayesian", "hyperband", "tpe")
 
 
-def params(tuner: str, trials: int, space: dict[str, Range] = SPACE) -> TuneParams:
-    return TuneParams(tuner=tuner, max_trials=trials, epochs=1, fold=0, space=space)
+def anything(values: Values) -> None:
+    """Find no values impossible."""
+
+
+def no_widest(values: Values) -> str | None:
+    return "too wide" if values["model.filters"] == 64 else None
+
+
+def nothing(values: Values) -> str:
+    return "no layer fits"
+
+
+def plan(tuner: str = "random", trials: int = 8, **changed: object) -> Search:
+    """Return a search of the space for trials of 4 epochs."""
+    given = {"tuner": tuner, "max_trials": trials, "minutes": 0, "epochs": 4, "fraction": 1.0, "fold": 0,
+             "prune": False, "finalists": 1, "workers": 1, "space": SPACE}  # fmt: skip
+    rest = {name: changed.pop(name) for name in ("seed", "greater", "impossible") if name in changed}
+    described = {"key": "1", "seed": 1, "greater": True, "folds": 3, "impossible": anything}
+    return Search(TuneParams(**{**given, **changed}), **{**described, **rest})  # type: ignore[arg-type]
 
 
 def known(values: Values) -> float:
     """Be best, with 1, at 64 filters and a learning rate of 0.01."""
-    return 1 - 0.1 * (math.log10(values["train.learning_rate"]) + 2) ** 2 - (64 - values["model.filters"]) / 200
+    rate = float(values.get("train.learning_rate", 0.01))
+    return 1 - 0.1 * (math.log10(rate) + 2) ** 2 - (64 - float(values["model.filters"])) / 200
 
 
-@pytest.mark.parametrize("tuner", ["random", "bayesian"])
-def test_a_search_repeats_and_stays_in_its_space(tuner: str) -> None:
-    first, again, other = (search(params(tuner, 8), known, seed=seed) for seed in (1, 1, 2))
-    assert first == again != other
-    assert [trial.number for trial in first] == list(range(1, 9))
-    for trial in first:
-        assert trial.values["model.filters"] in (16, 32, 64)
-        assert 1e-4 <= trial.values["train.learning_rate"] <= 1e-1
-        assert ("model.dense_dropout" in trial.values) == (trial.values["model.dense_layers"] >= 2)
-        assert trial.values.get("model.dense_dropout", 0.0) in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+@dataclass(frozen=True)
+class Fake:
+    """Stands for training: a curve that climbs to the known score, and keeps its state after every epoch.
+
+    Attributes:
+        seconds: that an epoch takes; some trials three times as many.
+        fails: whether every training does.
+        most: filters of a model that can be trained.
+    """
+
+    seconds: float = 0.0
+    fails: bool = False
+    most: int = 64
+
+    def start(self) -> None:
+        pass
+
+    def __call__(self, task: Task, folder: Path) -> Curve:
+        if self.fails or float(task.values["model.filters"]) > self.most:
+            return Curve((), "ValueError: negative dimension")
+        state = fit_state(folder) / "scores.json"
+        scores = json.loads(state.read_text()) if state.exists() else []
+        name = json.dumps(sorted(task.values.items()))
+        slow = random.Random(name).choice((1, 1, 3))
+        while len(scores) < task.epochs and not task.misses(scores):
+            time.sleep(self.seconds * slow)
+            noise = random.Random(f"{name} {len(scores)}").uniform(-0.05, 0.05)
+            scores.append(known(task.values) * (1 - 0.5 ** (len(scores) + 1)) + noise + 0.01 * task.fold)
+            state.parent.mkdir(parents=True, exist_ok=True)
+            state.with_suffix(".partial").write_text(json.dumps(scores))
+            state.with_suffix(".partial").replace(state)
+            with (folder.parent / "trained.log").open("a") as file:
+                file.write(f"{folder.name} {len(scores)}\n")
+        np.save(predictions(folder, len(scores)), np.array(scores, np.float32))
+        return Curve(tuple(scores))
 
 
-def test_bayesian_learns_from_its_trials() -> None:
+def results(folder: Path, run: str = "") -> Results:
+    return Results(folder, run or uuid.uuid4().hex)
+
+
+def found(searched: Search, folder: Path, evaluate: Callable[[Task, Path], Curve] | None = None) -> list[Attempt]:
+    """Run a search in this process."""
+    return search(searched, evaluate or Fake(), results(folder))[0]  # type: ignore[arg-type]
+
+
+def trained(folder: Path) -> int:
+    """Count the epochs trained so far."""
+    log = folder / "trained.log"
+    return log.read_text().count("\n") if log.exists() else 0
+
+
+def simulated(searched: Search, order: int, folder: Path, seconds: float = 0.0) -> list[Attempt]:
+    """Run a search without KerasTuner: its workers begin and end in a random order.
+
+    Args:
+        searched: what is searched.
+        order: seed of that order.
+        folder: for the results.
+        seconds: that every trial is said to take.
+    """
+    chance = random.Random(order)
+    remember = Remembering(Fake(), results(folder), keeps_fits=searched.params.tuner == "hyperband")
+    attempts: list[Attempt] = []
+    while True:
+        running = [index for index, attempt in enumerate(attempts) if attempt.outcome is None]
+        if running and (len(running) == searched.params.workers or chance.random() < 0.5):
+            index = chance.choice(running)
+            outcome = replace(remember(attempts[index].task), seconds=seconds)
+            attempts[index] = replace(attempts[index], outcome=outcome)
+            continue
+        task = next_task(searched, chance.sample(attempts, len(attempts)), lambda v: searched.impossible(v) is None)
+        if isinstance(task, Task):
+            attempts.append(Attempt(task, None))
+        elif not running:
+            assert task is Next.END
+            return attempts
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_a_search_repeats_and_stays_in_its_space(tuner: str, tmp_path: Path) -> None:
+    space = {path: span for path, span in SPACE.items() if tuner != "grid" or path != "train.learning_rate"}
+    first, again, other = (
+        found(plan(tuner, 8, space=space, seed=seed), tmp_path / name) for seed, name in ((1, "a"), (1, "b"), (2, "c"))
+    )
+    assert first == again
+    assert (first == other) == (tuner == "grid")
+    assert [attempt.number for attempt in first] == list(range(1, 9))
+    for attempt in first:
+        assert attempt.values["model.filters"] in (16, 32, 64)
+        assert 1e-4 <= attempt.values.get("train.learning_rate", 1e-4) <= 1e-1
+        assert ("model.dense_dropout" in attempt.values) == (attempt.values["model.dense_layers"] >= 2)
+        assert attempt.values.get("model.dense_dropout", 0.0) in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_a_search_that_was_stopped_anywhere_goes_on(tuner: str, tmp_path: Path) -> None:
+    """Stop it again and again in the midst of a training: the same trials in the end, and no epoch trained twice."""
+    space = {path: span for path, span in SPACE.items() if tuner != "grid" or path != "train.learning_rate"}
+    searched = plan(tuner, 7, space=space, finalists=2, prune=True)
+    whole = found(searched, tmp_path / "whole")
+    chance, fake, stops = random.Random(tuner), Fake(), 0
+
+    def stopped(task: Task, folder: Path) -> Curve:
+        nonlocal stops
+        if chance.random() < 0.5:
+            stops += 1
+            fake(replace(task, epochs=chance.randint(1, task.epochs)), folder)
+            raise KeyboardInterrupt
+        return fake(task, folder)
+
+    while True:
+        try:
+            pieces = found(searched, tmp_path / "pieces", stopped)
+            break
+        except KeyboardInterrupt:
+            pass
+    assert stops > 2
+    assert pieces == whole
+    assert trained(tmp_path / "pieces") == trained(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_more_trials_begin_with_the_same(tuner: str, tmp_path: Path) -> None:
+    space = {path: span for path, span in SPACE.items() if tuner != "grid" or path != "train.learning_rate"}
+    few = found(plan(tuner, 6, space=space), tmp_path / "a")
+    before = trained(tmp_path / "a")
+    more = found(plan(tuner, 12, space=space), tmp_path / "a")
+    assert more[:6] == few
+    assert [attempt.outcome.known for attempt in more] == [True] * 6 + [False] * 6
+    assert more == found(plan(tuner, 12, space=space), tmp_path / "b")
+    assert trained(tmp_path / "a") == trained(tmp_path / "b") > before
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_it_does_not_matter_which_worker_is_faster(tuner: str, tmp_path: Path) -> None:
+    space = {path: span for path, span in SPACE.items() if tuner != "grid" or path != "train.learning_rate"}
+    searched = plan(tuner, 11, space=space, workers=3, prune=True, finalists=3)
+    one, *others = (sorted(simulated(searched, order, tmp_path), key=lambda a: a.number) for order in range(4))
+    assert all(other == one for other in others)
+    assert len(split(searched, one)[0]) == 11
+
+
+def test_a_trial_knows_those_before_the_ones_that_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With 3 workers the tenth trial knows the first seven, also where the ninth has ended already."""
+    from competition.search import schedule
+
+    seen = {}
+
+    def propose(*arguments: object, **named: object) -> object:
+        seen[named["number"]] = [not trial.running for trial in named["past"]]  # type: ignore[attr-defined]
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    real = schedule.propose
+    monkeypatch.setattr(schedule, "propose", propose)
+    simulated(plan("tpe", 10, workers=3), 1, tmp_path)
+    assert seen[10] == [True] * 7 + [False] * 2
+    assert seen[2] == [False]
+
+
+def test_bayesian_learns_from_its_trials(tmp_path: Path) -> None:
     """Over three seeds its later trials are better than its first five, which were drawn at random."""
     gains = []
     for seed in (1, 2, 3):
-        scores = [trial.score for trial in search(params("bayesian", 13), known, seed=seed)]
+        scores = [attempt.score for attempt in found(plan("bayesian", 13, seed=seed), tmp_path / str(seed))]
         gains.append(np.mean(scores[8:]) - np.mean(scores[:5]))
     assert np.mean(gains) > 0.05
 
 
-@pytest.mark.parametrize("tuner", ["random", "bayesian"])
-def test_failed_trials_are_recorded_and_the_search_goes_on(tuner: str) -> None:
-    def fragile(values: Values) -> float:
-        if values["model.filters"] == 64:
-            raise FailedTrialError("ValueError: negative dimension")
-        return known(values)
-
-    trials = search(params(tuner, 10), fragile, seed=3)
-    assert len(trials) == 10
-    failed = [trial for trial in trials if trial.values["model.filters"] == 64]
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
+def test_failed_trials_are_recorded_and_the_search_goes_on(tuner: str, tmp_path: Path) -> None:
+    searched = plan(tuner, 10, seed=3)
+    tried = found(searched, tmp_path, Fake(most=32))
+    assert len(tried) == 10
+    failed = [attempt for attempt in tried if attempt.values["model.filters"] == 64]
     assert failed
-    assert all(trial.score is None and trial.reason == "ValueError: negative dimension" for trial in failed)
-    assert best(trials).score == max(trial.score for trial in trials if trial.score is not None)
+    for attempt in failed:
+        assert (attempt.score, attempt.epochs) == (None, 0)
+        assert attempt.reason == "ValueError: negative dimension"
+    assert best(searched, tried)[0].score == max(attempt.score for attempt in tried if attempt.score is not None)
 
 
-def test_all_trials_may_fail() -> None:
-    def broken(values: Values) -> float:
-        raise FailedTrialError("no")
-
-    trials = search(params("random", 5), broken, seed=1)
-    assert len(trials) == 5
-    assert best(trials) is None
+def test_all_trials_may_fail(tmp_path: Path) -> None:
+    searched = plan("bayesian", 5, finalists=2)
+    tried = found(searched, tmp_path, Fake(fails=True))
+    assert len(tried) == 5
+    assert best(searched, tried) == []
 
 
-def test_other_errors_end_the_search() -> None:
-    def full(values: Values) -> float:
+def test_other_errors_end_the_search(tmp_path: Path) -> None:
+    def full(task: Task, folder: Path) -> Curve:
         raise OSError(28, "No space left on device")
 
+    def broken(values: Values) -> str:
+        raise ZeroDivisionError("in the oracle")
+
     with pytest.raises(OSError, match="No space left"):
-        search(params("random", 5), full, seed=1)
+        found(plan(), tmp_path, full)
+    with pytest.raises(ZeroDivisionError, match="in the oracle"):
+        found(plan(impossible=broken), tmp_path)
 
 
-@pytest.mark.parametrize("tuner", ["random", "bayesian"])
-def test_a_point_is_tried_once(tuner: str) -> None:
-    tried = []
-
-    def count(values: Values) -> float:
-        tried.append(tuple(values.items()))
-        return float(values["model.filters"])
-
-    trials = search(params(tuner, 8, {"model.filters": Range(choice=(16, 32, 64))}), count, seed=1)
-    assert len(tried) == len(set(tried)) <= 3
-    first_of = {}
-    for trial in trials:
-        first = first_of.setdefault(trial.values["model.filters"], trial.number)
-        assert trial.reason == ("" if first == trial.number else f"repeats trial {first}")
-    assert best(trials).values == {"model.filters": 64}
+@pytest.mark.parametrize("tuner", TUNERS)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_search_ends_when_there_is_no_other_point(tuner: str, workers: int, tmp_path: Path) -> None:
+    searched = plan(tuner, 40, space=FEW, workers=workers)
+    tried = found(searched, tmp_path) if workers == 1 else simulated(searched, 1, tmp_path)
+    begun = [tuple(attempt.values.items()) for attempt in tried if attempt.task.of is None]
+    assert len(begun) == len(set(begun)) == 6
 
 
-def test_best_is_the_earliest_of_equals() -> None:
-    trials = [Trial(1, {}, 0.5, ""), Trial(2, {}, 0.9, ""), Trial(3, {}, None, "x"), Trial(4, {}, 0.9, "")]
-    assert best(trials).number == 2
+def test_impossible_points_are_no_trials(tmp_path: Path) -> None:
+    tried, reasons = search(plan("grid", 40, space=FEW, impossible=no_widest), Fake(), results(tmp_path))
+    assert [attempt.values["model.filters"] for attempt in tried] == [16, 16, 32, 32]
+    assert reasons == ["too wide", "too wide"]
+    tried, reasons = search(plan("random", 40, space=FEW, impossible=nothing), Fake(), results(tmp_path))
+    assert (tried, len(reasons)) == ([], 6)
 
 
-def test_conditions_may_hang_on_conditions() -> None:
-    space = {
-        "a": Range(choice=(1, 2)),
-        "b": Range(choice=(1, 2), when={"a": (2,)}),
-        "c": Range(choice=(1, 2), when={"b": (2,)}),
-    }
-    hp = hyperparameters(space)
-    assert [entry.name for entry in hp.space] == ["a", "b", "c"]
-    for trial in search(params("random", 6, space), lambda values: 1.0, seed=1):
-        assert ("c" in trial.values) == (trial.values.get("b") == 2)
+def attempt(number: int, score: float | None, width: int = 0, seconds: float = 0.0) -> Attempt:
+    values: Values = {"model.filters": width or number}
+    outcome = Outcome((score,), "", "done", seconds) if score is not None else Outcome((), "no", "failed", seconds)
+    return Attempt(Task(number, values, 0, 1, (), True, None), outcome)
+
+
+def test_best_is_the_earliest_of_equals_and_each_point_once() -> None:
+    tried = [attempt(1, 0.5), attempt(2, 0.9, 7), attempt(3, None), attempt(4, 0.9), attempt(5, 0.8, 7)]
+    assert [each.number for each in best(plan(), tried, 3)] == [2, 4, 1]
+    assert [each.number for each in best(plan(greater=False), tried, 2)] == [1, 5]
+
+
+def test_a_curve_answers_what_it_reaches() -> None:
+    def task(epochs: int, *stops: float | None, greater: bool = True) -> Task:
+        return Task(1, {}, 0, epochs, stops, greater, None)
+
+    curve = Curve((0.3, 0.5, 0.4))
+    assert curve.answer(task(2)) == Outcome((0.3, 0.5), "", "done")
+    assert curve.answer(task(2)).score == 0.5
+    assert curve.answer(task(4)) is None
+    assert replace(curve, ended=True).answer(task(4)) == Outcome((0.3, 0.5, 0.4), "", "done")
+    failed = replace(curve, reason="the loss became nan")
+    assert failed.answer(task(3)).kind == "done"
+    assert failed.answer(task(4)) == Outcome((0.3, 0.5, 0.4), "the loss became nan", "failed")
+    assert failed.answer(task(4)).score is None
+    stopped = curve.answer(task(9, None, 0.6))
+    assert stopped == Outcome((0.3, 0.5), "stopped after epoch 2: below the median", "stopped")
+    assert stopped.score == 0.5
+    assert curve.answer(task(3, None, 0.5)).kind == "done"  # only what is worse stops
+    assert curve.answer(task(3, 0.2, 0.45)).kind == "done"
+    assert curve.answer(task(9, 0.2, greater=False)).kind == "stopped"
+    assert curve.answer(task(3, 0.3, 0.35, greater=False)).kind == "done"  # the best so far counts
+
+
+def test_bars_are_medians_of_mean_scores() -> None:
+    curves = [(0.1, 0.3, 0.5), (0.2, 0.2, 0.8), (0.4, 0.8), (0.6, 0.4, 0.5), (0.9,)]
+    assert bars(curves, 4) == pytest.approx((0.4, 0.35, None))  # (0.2 + 0.5) / 2, and three are too few
+    assert bars(curves[:3], 4) == (None, None, None)
+    assert bars(curves, 1) == ()
+
+
+@pytest.mark.parametrize("greater", [True, False])
+def test_trials_below_the_median_stop(greater: bool, tmp_path: Path) -> None:
+    searched = plan("random", 20, prune=True, greater=greater)
+    tried = found(searched, tmp_path)
+    stopped = [attempt for attempt in tried if attempt.outcome.kind == "stopped"]
+    assert 3 < len(stopped) < 15
+    assert all(attempt.number > 4 for attempt in stopped)
+    for attempt in stopped:
+        earlier = [other.outcome.scores for other in tried[: attempt.number - 1]]
+        medians = bars(earlier, 4)
+        choose = max if greater else min
+        bests = [choose(attempt.outcome.scores[: epoch + 1]) for epoch in range(attempt.epochs)]
+        misses = [(low < bar) if greater else (low > bar) for low, bar in zip(bests, medians, strict=False)]
+        assert misses == [False] * (attempt.epochs - 1) + [True]
+        assert attempt.score == attempt.outcome.scores[-1]
+        assert attempt.reason == f"stopped after epoch {attempt.epochs}: below the median"
+    whole = found(replace(searched, params=searched.params.model_copy(update={"prune": False})), tmp_path)
+    assert [attempt.epochs for attempt in whole] == [4] * 20  # what was stopped is trained to its end
+    for attempt, longer in zip(tried, whole, strict=True):
+        assert attempt.outcome.scores == longer.outcome.scores[: attempt.epochs]
+
+
+def test_hyperband_is_not_pruned(tmp_path: Path) -> None:
+    for attempt in found(plan("hyperband", 12, prune=True), tmp_path):
+        assert attempt.task.bars == ()
+        assert attempt.outcome.kind == "done"
+
+
+def test_hyperband_goes_on_with_the_best(tmp_path: Path) -> None:
+    """Their training goes on, in the same search: no epoch is trained twice."""
+    tried = found(plan("hyperband", 13, epochs=9), tmp_path)
+    longer = [attempt for attempt in tried if attempt.task.of]
+    assert len(longer) > 3
+    for attempt in longer:
+        parent = tried[attempt.task.of - 1]
+        assert attempt.values == parent.values
+        assert attempt.epochs > parent.epochs
+        assert attempt.outcome.scores[: parent.epochs] == parent.outcome.scores
+    most = {str(attempt.values): attempt.epochs for attempt in tried}  # the later ones are longer
+    assert trained(tmp_path) == sum(most.values())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_trial_starts_after_the_minutes(workers: int, tmp_path: Path) -> None:
+    """Trials of 40 seconds: the next one starts while those that are known have taken less than 2 minutes for each."""
+    searched = plan("random", 30, minutes=2, workers=workers)
+    counts = {len(simulated(searched, order, tmp_path, seconds=40)) for order in range(3)}
+    assert counts == {3 if workers == 1 else 7}
+    assert len(simulated(searched, 1, tmp_path, seconds=1)) == 30
+
+
+def test_a_search_out_of_time_ends_there_again(tmp_path: Path) -> None:
+    searched = plan("random", 9, minutes=1)
+    held = results(tmp_path)
+    for number, attempt in enumerate(found(plan("random", 4), tmp_path)):
+        curve = held.read(attempt.task)
+        held.write(attempt.task, replace(curve, seconds=25.0 if number < 2 else 20.0))
+    before = trained(tmp_path)
+    assert [len(found(searched, tmp_path)) for _ in range(2)] == [3, 3]
+    assert trained(tmp_path) == before
+
+
+def test_finalists_are_trained_on_the_next_fold(tmp_path: Path) -> None:
+    searched = plan("random", 6, finalists=3, fold=2)
+    tried, repeated = split(searched, found(searched, tmp_path))
+    assert [attempt.task.of for attempt in repeated] == [attempt.number for attempt in best(searched, tried, 3)]
+    assert [attempt.number for attempt in repeated] == [7, 8, 9]
+    for attempt in repeated:
+        first = tried[attempt.task.of - 1]
+        assert (attempt.task.fold, attempt.values, attempt.epochs) == (0, first.values, first.epochs)
+        assert attempt.outcome.scores != first.outcome.scores
+    assert len(found(plan("random", 6, finalists=9, space=FEW, fold=2), tmp_path)) == 12
+
+
+class Dies:
+    """Kills its process as often as it is told; counts in a file, for it does not outlive that."""
+
+    def __init__(self, times: int, folder: Path) -> None:
+        self.times, self.count = times, folder / "died"
+
+    def start(self) -> None:
+        pass
+
+    def __call__(self, task: Task, folder: Path) -> Curve:
+        died = len(self.count.read_text()) if self.count.exists() else 0
+        if died < self.times:
+            self.count.write_text("x" * (died + 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Fake()(task, folder)
+
+
+def test_a_training_that_was_killed_is_tried_twice(tmp_path: Path) -> None:
+    with TrialProcess(Dies(3, tmp_path)) as process:
+        tried = found(plan("random", 3), tmp_path / "1", process)
+        assert [attempt.reason for attempt in tried] == [DIED, "", ""]
+        again = found(plan("random", 3), tmp_path / "1", process)
+        assert [attempt.reason for attempt in again] == ["", "", ""]
+        assert [attempt.outcome.known for attempt in again] == [False, True, True]
+
+
+class Counts(Fake):
+    def __call__(self, task: Task, folder: Path) -> Curve:
+        return Curve((float(os.getpid()),) * task.epochs)
+
+
+def test_a_process_is_replaced_after_some_trials(tmp_path: Path) -> None:
+    with TrialProcess(Counts()) as process:
+        numbers = [attempt.score for attempt in found(plan("random", 21), tmp_path, process)]
+    assert [numbers.count(number) for number in dict.fromkeys(numbers)] == [10, 10, 1]
+    assert os.getpid() not in numbers
+    assert not any(psutil.pid_exists(int(number)) for number in numbers)
+
+
+def raised(task: Task, folder: Path) -> Curve:
+    raise OSError(28, "No space left on device", "somewhere")
+
+
+class Full(Fake):
+    def __call__(self, task: Task, folder: Path) -> Curve:
+        return raised(task, folder)
+
+
+def test_an_error_of_the_process_is_ours(tmp_path: Path) -> None:
+    with TrialProcess(Full()) as process, pytest.raises(OSError, match="No space left") as error:
+        found(plan("random", 3), tmp_path, process)
+    assert (error.value.errno, error.value.filename) == (28, "somewhere")
+    assert "in raised" in error.value.__notes__[0]
+
+
+def test_what_may_turn_out_better_is_forgotten_in_another_run(tmp_path: Path) -> None:
+    task = Task(1, {"a": 1}, 0, 2, (), True, None)
+    curve = Curve((), "MemoryError: ", lasting=False)
+    results(tmp_path, "1").write(task, curve)
+    assert results(tmp_path, "1").read(task) == curve
+    assert results(tmp_path, "2").read(task) is None
+
+
+def test_results_are_told_apart(tmp_path: Path) -> None:
+    task, held = Task(1, {"a": 1, "b": 2.0}, 0, 2, (), True, None), results(tmp_path)
+    held.write(task, Curve((0.1, 1 / 3)))
+    assert held.read(replace(task, number=7, epochs=9, of=3, bars=(0.5,))) == Curve((0.1, 1 / 3))
+    assert held.read(replace(task, values={"b": 2.0, "a": 1})) == Curve((0.1, 1 / 3))
+    for other in (replace(task, fold=1), replace(task, values={"a": 1}), replace(task, values={"a": 1, "b": 2.5})):
+        assert held.read(other) is None
+    (held.of(task) / "result.json").write_text("{")  # the power went
+    assert held.read(task) is None
+
+
+def test_only_results_and_the_best_predictions_stay(tmp_path: Path) -> None:
+    searched, held = plan("hyperband", 10, epochs=9), results(tmp_path)
+    tried = search(searched, Fake(), held)[0]
+    held.tidy()
+    (tmp_path / "trained.log").unlink()
+    left = {path for path in tmp_path.rglob("*") if path.is_file() and path.name != "result.json"}
+    assert left == {held.predictions(attempt) for attempt in best(searched, tried, 3)}
+    for path in left:
+        assert len(np.load(path)) == int(path.stem.removeprefix("after-"))
+
+
+def test_a_training_ended_leaves_no_state(tmp_path: Path) -> None:
+    """Only hyperband may go on with it."""
+    seen = []
+
+    def look(tuner: str) -> None:
+        folder = tmp_path / tuner
+        search(
+            plan(tuner, 8, epochs=9), Fake(), results(folder),
+            on_trial=lambda attempt: seen.append((attempt.epochs, len(list(folder.glob("*/fit"))))),
+        )  # fmt: skip
+
+    look("random")
+    assert [count for _, count in seen] == [0] * 8
+    look("hyperband")
+    assert max(count for _, count in seen) > 2

@@ -5,11 +5,12 @@
 Runs in an environment of its own (``requirements.txt`` beside this file). What it reads and writes, and the frame, are
 those of ``kerastuner_rival.py``. All is AutoKeras's default (space, order of trials, up to 100 trials, validation on
 the last fifth, early stopping, batches of 32), but that the search ends with the time: then the model with the lowest
-validation loss of any epoch so far predicts, also where its trial was cut short. That is the model that AutoKeras's own
-``predict`` would take: in version 3.0.0 it loads the best trial, and not the last training on all images.
+validation loss of any epoch so far predicts, also where its trial was cut short. AutoKeras's own ``predict`` would take
+no other: in version 3.0.0 it loads the best trial, and not what was trained last, on all images.
 """
 
 import math
+import signal
 import tempfile
 import time
 import traceback
@@ -18,24 +19,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kerastuner_rival import run
+from kerastuner_rival import Result, run
 
 PREDICT_FACTOR = 1.2  # seconds of predicting the test images, to those of validating as many
-LOAD_SECONDS = 15.0  # to build a model again, load its weights and trace it
+LOAD_SECONDS = 20.0  # to build a model again, load its weights and trace it
+LATE_SECONDS = 10.0  # after which a search that ends no batch (it waits for pretrained weights, say) is interrupted
 
 
 @dataclass
 class Best:
-    """The best epoch so far, and how long its model takes to predict the test images."""
+    """The best epoch so far, and the seconds to leave for predicting the test images with it, if that is to be done."""
 
     loss: float = math.inf
-    seconds: float = 0.0
     trial: Any = None
+    seconds: float = LATE_SECONDS
+    predicted: bool = True
 
 
-def attempt(
-    x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, deadline: float, told: dict[str, Any]
-) -> np.ndarray | None:
+def attempt(x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, deadline: float, result: Result) -> None:
     import autokeras
     import keras
     import keras_tuner
@@ -51,6 +52,13 @@ def attempt(
 
     class TimeIsUp(keras_tuner.errors.FatalError):
         """The one kind of error that ends a search of KerasTuner's at once."""
+
+    def interrupt(*_: Any) -> None:
+        raise TimeIsUp("the time is up; interrupted")
+
+    def set_alarm() -> None:
+        seconds = deadline - best.seconds + LATE_SECONDS - time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds), LATE_SECONDS)
 
     class Watch(keras.callbacks.Callback):
         """Note the best epoch, and end the search when there is just time to predict with it."""
@@ -78,7 +86,8 @@ def attempt(
             ratio = len(x_test) / self.validation_count
             seconds = LOAD_SECONDS + PREDICT_FACTOR * ratio * self.validation_seconds
             if loss < best.loss and time.monotonic() + seconds < deadline:
-                best.loss, best.seconds, best.trial = loss, seconds, self.trial
+                best.loss, best.trial, best.seconds, best.predicted = loss, self.trial, seconds, False
+                set_alarm()
 
     class InTime(ImageClassifierTuner):
         """AutoKeras's own tuner with the callback above. Given to ``fit`` it would be copied for each trial."""
@@ -87,26 +96,40 @@ def attempt(
             fit["callbacks"].append(Watch(trial, len(fit["validation_data"][0])))
             return super()._build_and_fit_model(trial, *args, **fit)
 
+        def on_trial_end(self, trial: Any) -> None:
+            super().on_trial_end(trial)
+            result.begun += 1
+            result.trials += trial.status == "COMPLETED"
+            predict()  # a later trial may be killed for its memory
+            set_alarm()
+
+    def predict() -> None:
+        if best.predicted:
+            return
+        model = classifier.tuner.load_model(best.trial)
+        result.keep(model.predict(x_test, batch_size=32, verbose=0))  # columns in the order of the sorted labels
+        print(f"predicted with trial {best.trial.trial_id}, validation loss {best.loss:.4f}")
+        best.seconds, best.predicted = LATE_SECONDS, True
+
     keras.utils.set_random_seed(1)
+    signal.signal(signal.SIGALRM, interrupt)
     with tempfile.TemporaryDirectory() as scratch:
         classifier = autokeras.ImageClassifier(directory=Path(scratch), tuner=InTime)
         try:
+            set_alarm()
             classifier.fit(x_train, y_train, verbose=2)
         except TimeIsUp as error:
             print(error)
         except Exception:  # whatever ends it, what it has found counts
             traceback.print_exc()
-        trials = list(classifier.tuner.oracle.trials.values())
-        told["begun"] = len(trials)
-        told["trials"] = sum(trial.status == "COMPLETED" for trial in trials)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        trials = classifier.tuner.oracle.trials.values()
+        result.begun = len(trials)  # with the one that was cut short
         for trial in trials:
             if trial.message:
                 print(f"trial {trial.trial_id} failed: {trial.message.strip().splitlines()[-1]}")
-        if best.trial is None:
-            return None
-        print(f"best is trial {best.trial.trial_id}, validation loss {best.loss:.4f}")
-        model = classifier.tuner.load_model(best.trial)
-        return model.predict(x_test, batch_size=32, verbose=0)  # columns in the order of the sorted labels
+        predict()
 
 
 if __name__ == "__main__":

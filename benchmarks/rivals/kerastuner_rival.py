@@ -34,7 +34,7 @@ import keras_tuner
 import numpy as np
 from keras import layers
 
-GRACE_SHARE = 0.1  # of the time; so much after its end the process ends, whatever it does, with the prior
+GRACE_SHARE = 0.1  # of the time; so long after its end a process that still runs is ended
 NOTHING = "nothing finished in time: the class prior"
 
 SEARCH_SHARE = 0.4  # of the time; the last training gains more from the rest than the choice of values does
@@ -44,8 +44,35 @@ PATIENCE_EPOCHS = 5
 PREDICT_SHARE = 0.03  # of the time, kept for the test images
 LEAST_SECONDS = 5.0  # below which training anything is hopeless
 
-# Takes x_train, y_train, x_test, the moment on the monotonic clock by which it must return, and the record to update.
-Attempt = Callable[[np.ndarray, np.ndarray, np.ndarray, float, dict[str, Any]], np.ndarray | None]
+
+class Result:
+    """What a rival leaves on disk, at every moment: the prior until it keeps something better."""
+
+    def __init__(self, out: Path, probabilities: np.ndarray, packages: Sequence[str]) -> None:
+        self.trials = self.begun = 0
+        self.note, self._out = NOTHING, out
+        self._versions = {name: version(name) for name in packages}
+        self._save(probabilities)
+
+    def keep(self, probabilities: np.ndarray) -> None:
+        """Save probabilities (t, k) in the place of what was kept before."""
+        self.note = ""
+        self._save(probabilities)
+
+    def _save(self, probabilities: np.ndarray) -> None:
+        aside = self._out.with_name(f".{self._out.name}.partial")
+        with aside.open("wb") as file:
+            np.save(file, probabilities.astype(np.float32))
+        aside.replace(self._out)
+        self.tell()
+
+    def tell(self) -> None:
+        told = {"trials": self.trials, "begun": self.begun, "note": self.note, "versions": self._versions}
+        self._out.with_suffix(".json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+# Takes x_train, y_train, x_test, the moment of the monotonic clock by which it must return, and where to keep what.
+Attempt = Callable[[np.ndarray, np.ndarray, np.ndarray, float, Result], None]
 
 
 def prior(y_train: np.ndarray, count: int) -> np.ndarray:
@@ -54,16 +81,8 @@ def prior(y_train: np.ndarray, count: int) -> np.ndarray:
     return np.tile(shares.astype(np.float32), (count, 1))
 
 
-def save(out: Path, probabilities: np.ndarray, told: dict[str, Any]) -> None:
-    aside = out.with_name(f".{out.name}.partial")
-    with aside.open("wb") as file:
-        np.save(file, probabilities.astype(np.float32))
-    aside.replace(out)
-    out.with_suffix(".json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-
-
 def run(attempt: Attempt, packages: Sequence[str]) -> None:
-    """Read the arguments, let a rival attempt it, and save what it predicts, or the prior if it predicts nothing."""
+    """Read the arguments, let a rival attempt it, and end it if it does not."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--arrays", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
@@ -75,31 +94,24 @@ def run(attempt: Attempt, packages: Sequence[str]) -> None:
         parser.error(f"--arrays {arguments.arrays} is missing")
     with np.load(arguments.arrays) as arrays:
         x_train, y_train, x_test = arrays["x_train"], arrays["y_train"], arrays["x_test"]
+    result = Result(arguments.out, prior(y_train, len(x_test)), packages)
     seconds = 60 * arguments.minutes
     deadline = START + seconds
-    versions = {name: version(name) for name in packages}
-    told: dict[str, Any] = {"trials": 0, "begun": 0, "note": NOTHING, "versions": versions}
-    save(arguments.out, prior(y_train, len(x_test)), told)  # stands if the process is killed
 
     def end() -> None:
-        print(f"stopped {GRACE_SHARE:.0%} after its time; {NOTHING}", flush=True)
-        save(arguments.out, prior(y_train, len(x_test)), told)
+        print(f"ended {GRACE_SHARE:.0%} after its time; {result.note or 'what it had kept stands'}", flush=True)
         os._exit(0)
 
     watch = threading.Timer(deadline + GRACE_SHARE * seconds - time.monotonic(), end)
     watch.daemon = True
     watch.start()
     try:
-        probabilities = attempt(x_train, y_train, x_test, deadline, told)
+        attempt(x_train, y_train, x_test, deadline, result)
     finally:
         watch.cancel()
-    if probabilities is None:
-        print(NOTHING)
-        probabilities = prior(y_train, len(x_test))
-    else:
-        told["note"] = ""
-    save(arguments.out, probabilities, told)
-    print(f"{told['trials']} of {told['begun']} trials finished; {time.monotonic() - START:.0f} of {seconds:.0f} s")
+    result.tell()
+    took = f"{time.monotonic() - START:.0f} of {seconds:.0f} s"
+    print(f"{took}; {result.trials} of {result.begun} trials finished; {result.note or 'predicted'}")
 
 
 def build_model(hp: keras_tuner.HyperParameters, shape: tuple[int, int, int], classes: int) -> keras.Model:
@@ -108,13 +120,14 @@ def build_model(hp: keras_tuner.HyperParameters, shape: tuple[int, int, int], cl
     # Of photographs the mirror image has the same class; take the flip out for digits or letters.
     model.add(layers.RandomFlip("horizontal"))
     model.add(layers.RandomTranslation(0.1, 0.1))
-    model.add(layers.RandomZoom(0.1))
+    if hp.Boolean("zoom"):
+        model.add(layers.RandomZoom(0.1))
     filters, convs = hp.Choice("filters", [16, 32, 48, 64]), hp.Int("convs", 1, 2)
     dropout = hp.Float("dropout", 0.0, 0.4, step=0.1)
     for block in range(hp.Int("blocks", 2, most_blocks)):
         for _ in range(convs):
             model.add(layers.Conv2D(filters * 2**block, 3, padding="same", use_bias=False))
-            model.add(layers.BatchNormalization())
+            model.add(layers.BatchNormalization(momentum=0.9))  # its 0.99 lags behind in trials of a few dozen steps
             model.add(layers.ReLU())
         model.add(layers.MaxPooling2D())
         model.add(layers.Dropout(dropout))
@@ -166,9 +179,7 @@ class Search(keras_tuner.BayesianOptimization):
         return {"val_accuracy": max(history["val_accuracy"])}
 
 
-def attempt(
-    x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, deadline: float, told: dict[str, Any]
-) -> np.ndarray | None:
+def attempt(x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, deadline: float, result: Result) -> None:
     from sklearn.model_selection import train_test_split
 
     keras.utils.set_random_seed(1)
@@ -190,19 +201,19 @@ def attempt(
             print(error)
         begun = [trial for trial in tuner.oracle.trials.values() if trial.status != "RUNNING"]  # which was turned away
         finished = [trial for trial in begun if trial.status == "COMPLETED"]  # also one that was cut short
-    told["begun"], told["trials"] = len(begun), len(finished)
+    result.begun, result.trials = len(begun), len(finished)
     best = keras_tuner.HyperParameters()  # what build_model names first
     if finished:
         best = max(finished, key=lambda trial: trial.score).hyperparameters
     print(f"best of {len(finished)}: {best.values}")
     ends = deadline - max(LEAST_SECONDS, PREDICT_SHARE * seconds)
     if time.monotonic() + LEAST_SECONDS > ends:
-        return None
+        return
     keras.backend.clear_session()
     model = build(best)
     model.fit(x_train, y_train, batch_size=batch_size, epochs=1000, callbacks=[CosineUntil(ends)], verbose=2)
-    return model.predict(x_test, batch_size=256, verbose=0)
+    result.keep(model.predict(x_test, batch_size=256, verbose=0))
 
 
 if __name__ == "__main__":
-    run(attempt, ("keras-tuner", "keras", "tensorflow", "numpy"))
+    run(attempt, ("keras-tuner", "keras", "tensorflow", "scikit-learn", "numpy"))

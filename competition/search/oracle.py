@@ -1,6 +1,7 @@
 """KerasTuner's part: its trials hold all that a search knows, and its messages carry them between processes.
 
-A trial's values carry, beside those of the space, what KerasTuner has no place for, as its own hyperband does.
+KerasTuner knows nothing of the space, of which it would make no use. The values of its trials are a task and its
+outcome, as text: its messages bring texts as they are, but round scores to float32.
 """
 
 import json
@@ -13,12 +14,10 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial as Told
 from keras_tuner.engine.trial import TrialStatus
 
-from competition.search.outcomes import Outcome, Search, Task, Trial, Values
+from competition.search.outcomes import Attempt, Outcome, Search, Task, Values
 from competition.search.schedule import Next, next_task
-from competition.search.space import hyperparameters
 
-OURS = "tuner/"  # begins the names of values that are none of the space
-SEARCH, TASK, OUTCOME = "tuner/search", "tuner/task", "tuner/outcome"
+SEARCH, TASK, OUTCOME = "search", "task", "outcome"  # names of the values
 IDLE_SECONDS = 0.1  # before a worker that got no trial asks again; KerasTuner would ask without end
 
 
@@ -45,7 +44,7 @@ class Oracle(keras_tuner.Oracle):
     """Proposes what `next_task` says. It keeps nothing: all it goes by are KerasTuner's trials."""
 
     def __init__(self, search: Search) -> None:
-        space = hyperparameters(search.params.space)
+        space = keras_tuner.HyperParameters()
         space.Fixed(SEARCH, search.key)
         most = search.params.max_trials + (search.params.finalists if search.params.finalists > 1 else 0)
         super().__init__(
@@ -71,27 +70,22 @@ class Oracle(keras_tuner.Oracle):
         if isinstance(task, Next):
             self.is_over = task is Next.END
             return {"status": TrialStatus.STOPPED if self.is_over else TrialStatus.IDLE}
-        rest = {name: value for name, value in asdict(task).items() if name != "values"}
-        return {
-            "status": TrialStatus.RUNNING,
-            "values": {**task.values, SEARCH: self.search.key, TASK: json.dumps(rest)},
-        }
+        return {"status": TrialStatus.RUNNING, "values": {SEARCH: self.search.key, TASK: json.dumps(asdict(task))}}
 
-    def told(self) -> list[Trial]:
+    def told(self) -> list[Attempt]:
         """Return the trials that have begun."""
         return [read(trial) for trial in list(self.trials.values())]  # a list, for another thread may add one
 
 
-def read(told: Told) -> Trial:
+def read(told: Told) -> Attempt:
     """Read a trial of KerasTuner's."""
-    held = dict(told.hyperparameters.values)
-    rest = json.loads(held[TASK])
-    values = {path: value for path, value in held.items() if not path.startswith(OURS)}
-    task = Task(**{**rest, "values": values, "bars": tuple(rest["bars"])})
+    held = told.hyperparameters.values
+    asked = json.loads(held[TASK])
+    task = Task(**{**asked, "bars": tuple(asked["bars"])})
     if OUTCOME not in held:
-        return Trial(task, None)
+        return Attempt(task, None)
     outcome = json.loads(held[OUTCOME])
-    return Trial(task, Outcome(**{**outcome, "scores": tuple(outcome["scores"])}))
+    return Attempt(task, Outcome(**{**outcome, "scores": tuple(outcome["scores"])}))
 
 
 class LostError(Exception):
@@ -117,13 +111,26 @@ class Tuner(keras_tuner.Tuner):
         self,
         oracle: Oracle,
         evaluate: Callable[[Task], Outcome],
-        on_trial: Callable[[Trial], None],
+        on_trial: Callable[[Attempt], None],
         folder: Path,
         most_trials: int | None = None,
     ) -> None:
         super().__init__(oracle, directory=str(folder), project_name="search", overwrite=True)
         self._evaluate, self._on_trial, self._left = evaluate, on_trial, most_trials
         self._is_idle = False
+
+    def run(self) -> None:
+        """Search until there is no trial any more.
+
+        Raises:
+            EnoughError: this process has had its number of trials.
+            LostError: the chief was gone.
+            Exception: what the oracle or a trial could not go on after.
+        """
+        try:
+            self.search()
+        except keras_tuner.errors.FatalError as error:
+            raise error.__cause__ or error from None
 
     def pre_create_trial(self) -> None:
         if self._left == 0:
@@ -134,7 +141,6 @@ class Tuner(keras_tuner.Tuner):
 
     def on_trial_begin(self, trial: Told) -> None:
         self._is_idle = False
-        trial.hyperparameters.ensure_active_values()  # a message brings defaults of inactive ones too
 
     def run_trial(self, trial: Told, **kwargs: object) -> dict[str, float]:
         asked = read(trial)
@@ -143,8 +149,7 @@ class Tuner(keras_tuner.Tuner):
         except Exception as error:
             # KerasTuner takes other errors for a failed trial; this one ends the search.
             raise keras_tuner.errors.FatalError(str(error)) from error
-        held = {name: value for name, value in asdict(outcome).items()}
-        trial.hyperparameters.values[OUTCOME] = json.dumps(held)
+        trial.hyperparameters.values[OUTCOME] = json.dumps(asdict(outcome))
         if self._left is not None:
             self._left -= 1
         # KerasTuner takes a score that is no number for a failed trial; an exception it would print.

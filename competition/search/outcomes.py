@@ -1,7 +1,7 @@
 """The words of a search: values, a task, how its training went, a trial. No KerasTuner here."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -124,7 +124,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Trial:
-    """A task and its outcome; None while it runs."""
+    """One point of the space and what became of it; the first is number 1.
+
+    ``score`` is None where it failed, for ``reason``. ``epochs`` is how many were trained, those of a trial that it
+    continues included.
+    """
+
+    number: int
+    values: Values
+    score: float | None
+    reason: str
+    epochs: int = 0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A trial under way, or done: a task, and its outcome, None while it runs."""
 
     task: Task
     outcome: Outcome | None
@@ -143,16 +158,15 @@ class Trial:
 
     @property
     def epochs(self) -> int:
-        """How many were trained, those of the trial it continues included."""
         return len(self.outcome.scores) if self.outcome else 0
 
     @property
     def reason(self) -> str:
         return self.outcome.reason if self.outcome else ""
 
-    def as_running(self) -> "Trial":
-        """Forget the outcome."""
-        return replace(self, outcome=None)
+    @property
+    def trial(self) -> Trial:
+        return Trial(self.number, self.values, self.score, self.reason, self.epochs)
 
 
 class Evaluate(Protocol):
@@ -174,12 +188,12 @@ class Evaluate(Protocol):
         ...
 
 
-def best(search: Search, trials: Sequence[Trial], count: int = 1) -> list[Trial]:
-    """Return the trials with the best scores, best first; of equal scores the earliest, of equal values the best."""
-    scored = [trial for trial in trials if trial.score is not None]
+def best(search: Search, tried: Sequence[Attempt], count: int = 1) -> list[Attempt]:
+    """Return those with the best scores, best first; of equal scores the earliest, of equal values the best."""
+    scored = [attempt for attempt in tried if attempt.score is not None]
     sign = -1 if search.greater else 1
-    found: list[Trial] = []
-    for trial in sorted(scored, key=lambda trial: (sign * (trial.score or 0), trial.number)):
-        if len(found) < count and all(other.values != trial.values for other in found):
-            found.append(trial)
+    found: list[Attempt] = []
+    for attempt in sorted(scored, key=lambda attempt: (sign * (attempt.score or 0), attempt.number)):
+        if len(found) < count and all(other.values != attempt.values for other in found):
+            found.append(attempt)
     return found

@@ -67,14 +67,28 @@ def neighbour(space: Space, values: Values, rng: np.random.Generator) -> Values:
     moved = {path for path in paths if rng.random() < 1 / len(paths)} | {paths[rng.integers(len(paths))]}
 
     def choose(path: str) -> Scalar:
-        if path in values and path not in moved:
-            return values[path]
-        share = rng.random()
-        if path in values and _is_ordered(space[path]):
-            share = _share(space[path], values[path]) + rng.normal(0, STEP_SHARE)
-        return _at(space[path], min(max(share, 0), 1))
+        if path not in values or (path in moved and not is_ordered(space[path])):
+            return _at(space[path], rng.random())
+        return _moved(space[path], values[path], rng) if path in moved else values[path]
 
     return _resolve(space, ordered(space), choose)
+
+
+def _moved(span: Range, value: Scalar, rng: np.random.Generator) -> Scalar:
+    """Move a number by about a tenth of its range, by one step at least; it turns back at the ends."""
+    share = abs(_share(span, value) + rng.normal(0, STEP_SHARE))
+    moved = _at(span, min(share, 2 - share))
+    steps = sorted(listed(span) or ()) if moved == value else []
+    if len(steps) < 2:
+        return moved
+    index = steps.index(value)
+    is_last = index == len(steps) - 1
+    return steps[index - 1 if is_last or (index > 0 and rng.random() < 0.5) else index + 1]
+
+
+def is_ordered(span: Range) -> bool:
+    """Tell whether its values are numbers; a bool is none."""
+    return span.choice is None or not isinstance(span.choice[0], bool | str)
 
 
 def size(span: Range) -> int | None:
@@ -136,7 +150,7 @@ def encode(space: Space, values: Values) -> np.ndarray:
     """
     columns: list[float] = []
     for path, span in space.items():
-        if _is_ordered(span):
+        if is_ordered(span):
             columns.append(_share(span, values[path]) if path in values else 0.5)
         else:
             columns += [float(values[path] == choice) if path in values else 0.5 for choice in span.choice or ()]
@@ -178,15 +192,10 @@ def _nth(span: Range, index: int) -> Scalar:
     return min(max(rounded(low + index * (span.step or 0)), low), high)
 
 
-def _is_ordered(span: Range) -> bool:
-    """Tell whether its values are numbers; a bool is none."""
-    return span.choice is None or not isinstance(span.choice[0], bool | str)
-
-
 def _ends(span: Range) -> tuple[Scalar, Scalar]:
     """Return the lowest and the highest value; of what is no number, the first twice."""
     if span.choice is not None:
-        return (min(span.choice), max(span.choice)) if _is_ordered(span) else (span.choice[0], span.choice[0])
+        return (min(span.choice), max(span.choice)) if is_ordered(span) else (span.choice[0], span.choice[0])
     length = size(span)
     if length is not None:
         return _nth(span, 0), _nth(span, length - 1)
@@ -200,7 +209,7 @@ def _at(span: Range, share: float) -> Scalar:
     if span.choice is not None or (length is not None and span.sampling == "linear"):
         assert length is not None
         index = min(int(share * length), length - 1)
-        return sorted(span.choice)[index] if span.choice is not None and _is_ordered(span) else _nth(span, index)
+        return sorted(span.choice)[index] if span.choice is not None and is_ordered(span) else _nth(span, index)
     low, high = span.integer or span.real or (0, 0)
     margin = 0.5 if span.integer else 0.0  # so that the ends are as likely as their logarithms say
     bottom, top = low - margin, high + margin

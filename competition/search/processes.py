@@ -1,15 +1,20 @@
 """Processes of ours: each ends with the one that started it, however that one ends."""
 
 import multiprocessing
+import pickle
+import signal
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from competition.errors import CompetitionError
 from competition.search.outcomes import Curve, Evaluate, Task
 from competition.search.results import DiedError
 
+START = "spawn"  # a fork would copy whatever threads we have
 TRIALS_PER_PROCESS = 10  # TensorFlow keeps 7 to 10 MB of each trial until its process ends
 
 
@@ -22,15 +27,19 @@ class Child:
     """
 
     def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would copy whatever threads we have
+        context = multiprocessing.get_context(START)
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_begin, args=(work, theirs, arguments))
+        self._process = context.Process(target=_begin, args=(work, theirs, arguments))  # type: ignore[attr-defined]
+        # It never hears Ctrl-C: we do, and end it. In the midst of its imports it would not end without a word.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
             self.sentinel: int | None = self._process.sentinel
         except BrokenPipeError:  # it was killed while it started
             self.sentinel = None
-        theirs.close()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
 
     @property
     def is_alive(self) -> bool:
@@ -84,11 +93,15 @@ class TrialProcess:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self.end()
 
-    def _end(self) -> None:
+    def start(self) -> None:
+        """Do nothing: it starts by itself."""
+
+    def end(self) -> None:
+        """End the process."""
         if self._child:
             self._child.kill()
         self._child, self._done = None, 0
@@ -105,11 +118,11 @@ class TrialProcess:
             self._child.wait()
             answer = self._child.pipe.recv()
         except (EOFError, OSError):
-            self._end()
+            self.end()
             raise DiedError from None
         self._done += 1
         if isinstance(answer, Exception) or self._done == TRIALS_PER_PROCESS:
-            self._end()
+            self.end()
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -130,11 +143,6 @@ def _train(pipe: Connection, evaluate: Evaluate) -> None:
 
 def portable(error: Exception) -> Exception:
     """Return an error that can be sent to another process, with its traceback as text."""
-    import pickle
-    import traceback
-
-    from competition.errors import CompetitionError
-
     if isinstance(error, CompetitionError):
         return CompetitionError(str(error))
     try:

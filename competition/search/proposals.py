@@ -5,6 +5,7 @@ more trials begins with the same ones.
 """
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from competition.search.points import (
     encode,
     enumerate_points,
     is_active,
+    is_ordered,
     neighbour,
     ordered,
     rounded,
@@ -38,9 +40,12 @@ if TYPE_CHECKING:
 DRAWS = 1000  # in vain, before what is left of a space is listed, or the search ends if that cannot be
 FEW_POINTS = 10_000  # of a space that is listed to find what is left of it
 ASKED = 20  # proposals of one model before a point is drawn at random instead
-CANDIDATES = 1000  # points among which the Gaussian process chooses; all of a space that has no more
+CANDIDATES = 500  # points among which the Gaussian process chooses; all of a space that has no more
 NEIGHBOURS = 200  # of the best point, besides
-NOISE = 1e-4  # variance of a score that training again would change, where all scores have the variance 1
+# Bounds of the kernel's lengths, where a range is 1 long. After 20 trials, bounds of 0.05 to 20 had two to five times
+# the regret, for they follow chance in few scores; so had one length for all ranges, and lengths that are not fitted.
+LENGTHS = (0.5, 2.0)
+NOISE = 1e-3  # variance that a score has of itself, where all scores together have the variance 1
 ETA = 3  # of the trials of a rung, one in so many goes on
 
 
@@ -125,7 +130,7 @@ def propose(
         "tpe": _tpe,
     }
     values = tuners[params.tuner](ask)
-    return Signal.END if values is None else Proposal(values, params.epochs, None, len(ask.sieve.impossible))
+    return Signal.END if values is None else ask.proposal(values, params.epochs)
 
 
 Key = frozenset[tuple[str, Scalar]]
@@ -172,6 +177,9 @@ class _Question:
     def is_early(self) -> bool:
         """Tell whether there is too little for a model: one point more than there are values spans the space."""
         return self.number <= len(self.space) + 1 or not self.scored
+
+    def proposal(self, values: Values, epochs: int, continues: int | None = None) -> Proposal:
+        return Proposal(values, epochs, continues, len(self.sieve.impossible))
 
     def gain(self, trial: Past) -> float:
         """Return the score, turned so that more is better."""
@@ -237,8 +245,6 @@ def _candidates(ask: _Question, rng: np.random.Generator) -> list[Values]:
 
 def _expected_improvement(ask: _Question, points: np.ndarray) -> np.ndarray:
     """Return float64 (n,) for points (n, d)."""
-    import warnings
-
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import Matern
 
@@ -251,8 +257,8 @@ def _expected_improvement(ask: _Question, points: np.ndarray) -> np.ndarray:
     x, y = vectors(ended), np.array([worst if trial.score is None else ask.gain(trial) for trial in ended])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says when the fit met its bounds
-        kernel = Matern(np.ones(x.shape[1]), (0.05, 20), nu=2.5)
-        model = GaussianProcessRegressor(kernel, alpha=NOISE, normalize_y=True, random_state=0).fit(x, y)
+        kernel = Matern(np.ones(x.shape[1]), LENGTHS, nu=2.5)
+        model = GaussianProcessRegressor(kernel, alpha=NOISE, normalize_y=True).fit(x, y)
         if running:
             believed = vectors(running)
             x, y = np.concatenate([x, believed]), np.concatenate([y, model.predict(believed)])
@@ -276,17 +282,16 @@ def _tpe(ask: _Question) -> Values | None:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of every study it creates
     sampler = optuna.samplers.TPESampler(
-        n_startup_trials=0, multivariate=False, constant_liar=True, seed=derive(ask.seed, "tpe", ask.number)
+        n_startup_trials=0, multivariate=True, constant_liar=True, seed=derive(ask.seed, "tpe", ask.number)
     )
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    for trial in ask.past:
-        study.add_trial(_told(ask, trial))
+    study.add_trials([_told(ask, trial) for trial in ask.past])
     for _ in range(ASKED):
         asked = study.ask()  # those in vain keep running, so that the next is sought elsewhere
         values: Values = {}
         for path in ordered(ask.space):
             if is_active(ask.space, path, values):
-                values[path] = _suggest(asked, path, ask.space[path])
+                values[path] = _suggested(asked, path, ask.space[path])
         if ask.sieve.passes(values):
             return values
     return _random(ask)
@@ -299,9 +304,14 @@ def _told(ask: _Question, trial: Past) -> "optuna.trial.FrozenTrial":
     return create_trial(
         state=TrialState.RUNNING if trial.running else ended,
         value=None if trial.score is None else ask.gain(trial),
-        params=trial.values,
+        params={path: _rank(ask.space[path], value) for path, value in trial.values.items()},
         distributions={path: _distribution(ask.space[path]) for path in trial.values},
     )
+
+
+def _rank(span: Range, value: Scalar) -> Scalar:
+    """Put a rank for a number of a choice, so that Optuna knows what lies between two others."""
+    return sorted(span.choice).index(value) if span.choice is not None and is_ordered(span) else value
 
 
 def _distribution(span: Range) -> "optuna.distributions.BaseDistribution":
@@ -309,21 +319,24 @@ def _distribution(span: Range) -> "optuna.distributions.BaseDistribution":
 
     log = span.sampling == "log"
     if span.choice is not None:
-        return CategoricalDistribution(span.choice)
+        return IntDistribution(0, len(span.choice) - 1) if is_ordered(span) else CategoricalDistribution(span.choice)
     if span.integer is not None:
         return IntDistribution(*span.integer, log=log, step=int(span.step or 1))
     assert span.real is not None
     return FloatDistribution(*span.real, log=log, step=span.step)
 
 
-def _suggest(trial: "optuna.Trial", path: str, span: Range) -> Scalar:
+def _suggested(trial: "optuna.Trial", path: str, span: Range) -> Scalar:
     log = span.sampling == "log"
+    if span.choice is not None and is_ordered(span):
+        return sorted(span.choice)[trial.suggest_int(path, 0, len(span.choice) - 1)]
     if span.choice is not None:
-        return trial.suggest_categorical(path, span.choice)
+        return span.choice[span.choice.index(trial.suggest_categorical(path, span.choice))]
     if span.integer is not None:
         return trial.suggest_int(path, *span.integer, log=log, step=int(span.step or 1))
     assert span.real is not None
-    return rounded(trial.suggest_float(path, *span.real, log=log, step=span.step))
+    low, high = span.real
+    return min(max(rounded(trial.suggest_float(path, low, high, log=log, step=span.step)), low), high)
 
 
 def _hyperband(ask: _Question, epochs: int) -> Proposal | Signal:
@@ -333,20 +346,19 @@ def _hyperband(ask: _Question, epochs: int) -> Proposal | Signal:
 
     Source: Li and others 2016, "Hyperband", arXiv 1603.06560.
     """
-    waiting = deque(ask.past)
+    waiting = deque(ask.past)  # not yet in their places
     tried: set[Key] = set()
     for bracket in cycle(brackets(epochs)):
+        places, until = bracket[0]
         rung: list[Past] = []
-        for level, (places, until) in enumerate(bracket):
-            if level == 0:
-                while waiting and len(rung) < places and _key(waiting[0].values) not in tried:
-                    tried.add(_key(waiting[0].values))
-                    rung.append(waiting.popleft())
-                if not waiting and len(rung) < places and (values := _random(ask)) is not None:
-                    return Proposal(values, until, None, len(ask.sieve.impossible))
-                if not rung:
-                    return Signal.END
-                continue
+        while waiting and len(rung) < places and _key(waiting[0].values) not in tried:
+            tried.add(_key(waiting[0].values))
+            rung.append(waiting.popleft())
+        if not waiting and len(rung) < places and (values := _random(ask)) is not None:
+            return ask.proposal(values, until)
+        if not rung:
+            return Signal.END
+        for places, until in bracket[1:]:
             if any(trial.running for trial in rung):
                 return Signal.WAIT
             scored = [trial for trial in rung if trial.score is not None]
@@ -354,7 +366,7 @@ def _hyperband(ask: _Question, epochs: int) -> Proposal | Signal:
             rung = [waiting.popleft() for _ in best[: len(waiting)]]
             if len(rung) < len(best):
                 parent = best[len(rung)]
-                return Proposal(parent.values, until, parent.number, 0)
+                return ask.proposal(parent.values, until, parent.number)
     raise AssertionError("cycle has no end")
 
 

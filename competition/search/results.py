@@ -1,7 +1,8 @@
 """What training came to, kept on disk, so that a search that is run again goes on where it was.
 
 ``<values and fold>/`` in the folder of the search holds ``result.json``, the curve; ``fit/``, the state of a training
-that may go on; ``after-<epochs>.npy``, predictions of the validation samples; ``begun``, while one is under way.
+that may go on; ``after-<epochs>.npy``, predictions of the validation samples; ``died-<run>``, a letter for each time
+that the process of its training was killed.
 """
 
 import hashlib
@@ -13,11 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from competition.search.outcomes import DIED, Curve, Evaluate, Outcome, Task, Trial
+from competition.search.outcomes import DIED, Attempt, Curve, Outcome, Task
 
 RESULT = "result.json"
-BEGUN = "begun"
-ATTEMPTS = 2  # at a training whose process is killed; memory that ran out may be there the second time
+TRIES = 2  # at a training whose process is killed; memory that ran out may be there the second time
 
 
 class DiedError(Exception):
@@ -46,6 +46,11 @@ class Results:
     folder: Path
     run: str
 
+    @property
+    def scratch(self) -> Path:
+        """For files that are of use while the search runs only."""
+        return self.folder / "running"
+
     def of(self, task: Task) -> Path:
         """Return the folder of a task's values and fold."""
         what = json.dumps([sorted(task.values.items()), task.fold])
@@ -65,23 +70,30 @@ class Results:
         held = {"values": task.values, "fold": task.fold, "scores": curve.scores, "reason": curve.reason,
                 "ended": curve.ended, "lasting": curve.lasting, "seconds": curve.seconds, "run": self.run}  # fmt: skip
         _write(self.of(task) / RESULT, json.dumps(held, indent=1) + "\n")
-        (self.of(task) / BEGUN).unlink(missing_ok=True)
 
-    def begin(self, task: Task) -> bool:
-        """Count an attempt; False if all that this run may make have been made."""
-        path = self.of(task) / BEGUN
-        run, _, count = path.read_text().partition(" ") if path.exists() else ("", "", "")
-        attempts = int(count) if run == self.run else 0
-        if attempts >= ATTEMPTS:
-            return False
-        _write(path, f"{self.run} {attempts + 1}")
-        return True
+    def count_death(self, task: Task) -> None:
+        """Remember that the process of its training was killed."""
+        self.of(task).mkdir(parents=True, exist_ok=True)
+        with (self.of(task) / f"died-{self.run}").open("a") as file:
+            file.write(".")
 
-    def predictions(self, trial: Trial) -> Path:
+    def deaths(self, task: Task) -> int:
+        """Count how often that has happened in this run."""
+        path = self.of(task) / f"died-{self.run}"
+        return path.stat().st_size if path.exists() else 0
+
+    def learn(self, trial: Attempt) -> None:
+        """Keep what another machine has found; what failed there may be tried again here."""
+        known, outcome = self.read(trial.task), trial.outcome
+        if outcome and outcome.kind != "failed" and not (known and known.answer(trial.task)):
+            ended = outcome.kind == "done" and trial.epochs < trial.task.epochs
+            self.write(trial.task, Curve(outcome.scores, ended=ended, seconds=outcome.seconds))
+
+    def predictions(self, trial: Attempt) -> Path:
         """Return where a trial's predictions are, if they are."""
         return predictions(self.of(trial.task), trial.epochs)
 
-    def keep_predictions(self, trials: Collection[Trial]) -> None:
+    def keep_predictions(self, trials: Collection[Attempt]) -> None:
         """Remove the predictions of all others."""
         kept = {self.predictions(trial) for trial in trials}
         for path in self.folder.glob("*/after-*.npy"):
@@ -93,10 +105,11 @@ class Results:
         shutil.rmtree(fit_state(self.of(task)), ignore_errors=True)
 
     def tidy(self) -> None:
-        """Remove all but results that last and predictions."""
-        for folder in self.folder.iterdir():
-            shutil.rmtree(fit_state(folder), ignore_errors=True)
-            (folder / BEGUN).unlink(missing_ok=True)
+        """Remove all but results and predictions."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        kept = {*self.folder.glob(f"*/{RESULT}"), *self.folder.glob("*/after-*.npy")}
+        for path in {*self.folder.glob("*/*")} - kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _write(path: Path, text: str) -> None:
@@ -139,10 +152,11 @@ class Remembering:
 
     def _train(self, task: Task, spent: float) -> Curve:
         start = monotonic()
-        while self.results.begin(task):
+        self.results.of(task).mkdir(parents=True, exist_ok=True)
+        while self.results.deaths(task) < TRIES:
             try:
                 curve = self.evaluate(task, self.results.of(task))
                 return replace(curve, seconds=spent + monotonic() - start)
             except DiedError:
-                pass
+                self.results.count_death(task)
         return Curve((), DIED, lasting=False, seconds=spent + monotonic() - start)

@@ -6,9 +6,10 @@ the same whichever of them ended first. What needs no scores, as a random point 
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from itertools import pairwise
 
-from competition.search.outcomes import Search, Task, Trial, Values, best
-from competition.search.proposals import Past, Proposal, Signal, propose
+from competition.search.outcomes import Attempt, Search, Task, Values, best
+from competition.search.proposals import Past, Proposal, Signal, brackets, propose
 from competition.search.pruning import bars
 
 LEARNING = ("bayesian", "tpe")  # tuners that go by the scores of the trials just before
@@ -21,7 +22,7 @@ class Next(Enum):
     END = "the search is over"
 
 
-def next_task(search: Search, trials: Sequence[Trial], possible: Callable[[Values], bool]) -> Task | Next:
+def next_task(search: Search, trials: Sequence[Attempt], possible: Callable[[Values], bool]) -> Task | Next:
     """Say what to do next.
 
     Args:
@@ -45,14 +46,14 @@ def next_task(search: Search, trials: Sequence[Trial], possible: Callable[[Value
     return Task(len(trials) + 1, trial.values, fold, trial.epochs, (), search.greater, trial.number)
 
 
-def split(search: Search, trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+def split(search: Search, trials: Sequence[Attempt]) -> tuple[list[Attempt], list[Attempt]]:
     """Part the trials of the search, in their order, from those that repeat the best of them on the next fold."""
     in_order = sorted(trials, key=lambda trial: trial.number)
     fold = search.params.fold
     return [t for t in in_order if t.task.fold == fold], [t for t in in_order if t.task.fold != fold]
 
 
-def is_late(search: Search, known: Sequence[Trial]) -> bool:
+def is_late(search: Search, known: Sequence[Attempt]) -> bool:
     """Tell whether trials have taken as long as the search may.
 
     It goes by the seconds of training, which are on record, and not by a clock: a search that is run again ends where
@@ -66,7 +67,25 @@ def is_late(search: Search, known: Sequence[Trial]) -> bool:
     return 0 < minutes <= sum(seconds.values()) / search.params.workers / 60
 
 
-def _next_trial(search: Search, tried: Sequence[Trial], possible: Callable[[Values], bool]) -> Task | Next:
+def may_go_on(search: Search, ended: Sequence[Attempt]) -> list[Attempt]:
+    """Return the trials whose training hyperband may go on with; others' state is of no use any more.
+
+    Those are the best of every rung of the bracket that is being filled, as many as the next rung may have places.
+    """
+    if search.params.tuner != "hyperband":
+        return []
+    places: dict[int, int] = {}
+    for bracket in brackets(search.params.epochs):
+        for (_, until), (count, _) in pairwise(bracket):
+            places[until] = max(count, places.get(until, 0))
+    tried = split(search, ended)[0]
+    starts = [later.number for earlier, later in pairwise(tried) if earlier.task.of and not later.task.of]
+    now = [attempt for attempt in tried if attempt.number >= max(starts, default=1)]
+    rungs = {until: [attempt for attempt in now if attempt.task.epochs == until] for until in places}
+    return [attempt for until, count in places.items() for attempt in best(search, rungs[until], count)]
+
+
+def _next_trial(search: Search, tried: Sequence[Attempt], possible: Callable[[Values], bool]) -> Task | Next:
     params, number = search.params, len(tried) + 1
     if number > params.max_trials:
         return Next.END
@@ -92,11 +111,9 @@ def _next_trial(search: Search, tried: Sequence[Trial], possible: Callable[[Valu
         return Next.END
     earlier = [trial.outcome.scores for trial in tried[:known] if trial.outcome and trial.score is not None]
     stops = bars(earlier, proposal.epochs) if prunes else ()
-    return Task(
-        number, proposal.values, params.fold, proposal.epochs, stops, search.greater, proposal.continues
-    )
+    return Task(number, proposal.values, params.fold, proposal.epochs, stops, search.greater, proposal.continues)
 
 
-def _past(trial: Trial, is_known: bool) -> Past:
+def _past(trial: Attempt, is_known: bool) -> Past:
     score = trial.score if is_known else None
     return Past(trial.number, trial.values, score, running=not is_known, epochs=trial.task.epochs)

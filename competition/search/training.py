@@ -1,23 +1,25 @@
 """Score values by training a model."""
 
 import math
-import os
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from competition.errors import CompetitionError
-from competition.params import Recipe
 from competition.reading import overlay
+from competition.recipes import Recipe
 from competition.search.outcomes import Curve, Task, Values
 from competition.search.results import fit_state, predictions
 from competition.shapes import check
 from competition.tasks import Target
+
+if TYPE_CHECKING:
+    from competition.batches import TrainingSet
 
 REASON_LETTERS = 300  # of a framework's message, which may quote the whole model
 NO_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError", "RESOURCE_EXHAUSTED")
@@ -28,18 +30,18 @@ class Impossible:
     """Tells why a model with some values cannot be built for the images; None if it can.
 
     Attributes:
-        recipe: over which the values are laid.
+        recipe: over which the values are laid; as JSON, for the class of a family cannot be sent to a process.
         shape: height, width and channels of the images.
         target: what is to be predicted.
     """
 
-    recipe: Recipe
+    recipe: str
     shape: tuple[int, int, int]
     target: Target
 
     def __call__(self, values: Values) -> str | None:
         try:
-            return check(overlay(self.recipe, values).model, self.shape, self.target)
+            return check(_laid(self.recipe, values).model, self.shape, self.target)
         except CompetitionError as error:
             return str(error)
 
@@ -49,14 +51,14 @@ class Training:
     """Trains a model on all folds but one and scores it on that one, epoch by epoch.
 
     Attributes:
-        recipe: over which the values are laid; its epochs are those of a whole trial.
+        recipe: over which the values are laid, as JSON; its epochs are those of a whole trial.
         prepared, augmented: the folders that prepare and augment wrote.
         fraction: of the training samples that is used.
         seed: of every training alike, so that trials differ by their values alone.
         threads: CPU threads of a model.
     """
 
-    recipe: Recipe
+    recipe: str
     prepared: Path
     augmented: Path
     fraction: float
@@ -72,7 +74,7 @@ class Training:
     def __call__(self, task: Task, folder: Path) -> Curve:
         from competition.fitting import Epoch, fit
 
-        recipe = overlay(self.recipe, task.values)
+        recipe = _laid(self.recipe, task.values)
         scores: list[float] = []
 
         def told(epoch: Epoch) -> bool:
@@ -107,10 +109,12 @@ class Training:
         return Curve(tuple(scores), ended=len(scores) < task.epochs and not task.misses(scores))
 
 
-_training_set = lru_cache(maxsize=1)(lambda *folders: _read(*folders))
+def _laid(recipe: str, values: Values) -> Recipe:
+    return overlay(Recipe.model_validate_json(recipe), values)
 
 
-def _read(prepared: Path, augmented: Path) -> object:
+@lru_cache(maxsize=1)
+def _training_set(prepared: Path, augmented: Path) -> "TrainingSet":
     from competition.batches import read_training_set
 
     return read_training_set(prepared, augmented)
@@ -125,4 +129,4 @@ def _save(path: Path, probabilities: np.ndarray) -> None:
     scratch = path.with_name(f".{path.name}.partial")
     with scratch.open("wb") as file:
         np.save(file, probabilities)
-    os.replace(scratch, path)
+    scratch.replace(path)

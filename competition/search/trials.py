@@ -1,109 +1,102 @@
-"""Run a search: an oracle proposes values, something tries them, every outcome is recorded."""
+"""Run a search: the oracle proposes, something trains, every outcome is recorded."""
 
-import tempfile
+import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
-import keras_tuner
+from competition.search.outcomes import Attempt, Evaluate, Search, Task, best
+from competition.search.results import Remembering, Results
+from competition.search.schedule import may_go_on, split
+from competition.search.workers import LOCAL, Address, Work, join, supervise
 
-from competition.params import TuneParams
-from competition.search.outcomes import FailedTrialError, Trial, Values
-from competition.search.space import hyperparameters, plain
+SHOWN = 3  # best trials whose predictions are kept
 
 
 def search(
-    params: TuneParams,
-    evaluate: Callable[[Values], float],
+    search: Search,
+    evaluate: Evaluate,
+    results: Results,
     *,
-    seed: int,
-    greater: bool = True,
-    on_trial: Callable[[Trial], None] = lambda trial: None,
-) -> list[Trial]:
+    on_trial: Callable[[Attempt], None] = lambda trial: None,
+    listen: Address | None = None,
+    here: int | None = None,
+    on_start: Callable[[Address], None] = lambda address: None,
+) -> tuple[list[Attempt], list[str]]:
     """Search the space for the best score.
 
-    A point that is proposed again is not tried again: it has the score it had.
+    Trials whose results are known answer at once, and one that was under way goes on. So a search that was killed, at
+    any instant, ends with the same trials as one that was not, and one for more trials begins with the same.
 
     Args:
-        params: tuner, number of trials and space.
-        evaluate: scores values by dotted path; raises FailedTrialError where they cannot be scored.
-        seed: of the proposals.
-        greater: whether a higher score is a better one.
+        search: what is searched.
+        evaluate: trains with some values; here, or with several workers in each of them.
+        results: what is known, and where to keep more.
         on_trial: told of every trial as it ends.
+        listen: where workers of other machines find this search; None for none of them.
+        here: workers on this machine; None for all.
+        on_start: told where the chief listens, if there is one.
 
     Returns:
-        The trials in their order; fewer than ``max_trials`` if the tuner finds no new point.
+        The trials in their order, and why points of the space were passed over, a reason for each.
     """
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # The Gaussian process of the Bayesian oracle says when it met the bounds of its own fit.
-        warnings.filterwarnings("ignore", module="sklearn")
+    remember = partial(Remembering, results=results, keeps_fits=search.params.tuner == "hyperband")
+    ended: list[Attempt] = []
+
+    def keep(trial: Attempt, running: Sequence[Task]) -> None:
+        ended.append(trial)
+        results.learn(trial)
+        results.keep_predictions(best(search, split(search, ended)[0], SHOWN))
+        wanted = [attempt.values for attempt in may_go_on(search, ended)] + [task.values for task in running]
+        for attempt in ended:
+            if attempt.values not in wanted:
+                results.forget_fit(attempt.task)
+        on_trial(trial)
+
+    shutil.rmtree(results.scratch, ignore_errors=True)
+    if search.params.workers == 1 and listen is None:
+        return _alone(search, evaluate, results, remember, keep)
+    address = (listen or Address(LOCAL, 0)).bound()
+    on_start(address)
+    work = Work(search, evaluate, remember, results, address.near)
+    return supervise(work, listen=address, here=search.params.workers if here is None else here, on_trial=keep)
+
+
+def lend_a_hand(
+    search: Search, evaluate: Evaluate, results: Results, chief: Address, on_trial: Callable[[Attempt], None]
+) -> None:
+    """Work for a search that another process runs, until it has no trial any more.
+
+    Args:
+        search: what is searched, as far as it is known here: all but the space and how much of it.
+        evaluate: trains with some values.
+        results: a folder that no other process uses.
+        chief: where it listens.
+        on_trial: told of every trial that was done here.
+    """
+
+    def tidy(trial: Attempt, running: Sequence[Task]) -> None:
+        results.keep_predictions([])
+        on_trial(trial)
+
+    remember = partial(Remembering, results=results, keeps_fits=False)
+    join(Work(search, evaluate, remember, results, chief), on_trial=tidy)
+
+
+def _alone(
+    search: Search,
+    evaluate: Evaluate,
+    results: Results,
+    remember: Callable[[Evaluate], Remembering],
+    on_trial: Callable[[Attempt, Sequence[Task]], None],
+) -> tuple[list[Attempt], list[str]]:
+    """Run it from here, a trial after the other."""
+    from competition.search.oracle import Oracle, Tuner
+
+    oracle = Oracle(search)
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="keras_tuner")  # of a failed trial's score, and of its own old calls
-        tuner = _Tuner(_oracle(params, seed, greater), evaluate, on_trial, folder)
-        try:
-            tuner.search()
-        except keras_tuner.errors.FatalError as error:
-            raise error.__cause__ or error from None
-    return tuner.trials
-
-
-def best(trials: list[Trial], greater: bool = True) -> Trial | None:
-    """Return the trial with the best score, the earliest of equals; None if all failed."""
-    scored = [(trial.score, trial) for trial in trials if trial.score is not None]
-    sign = 1 if greater else -1
-    return max(scored, key=lambda pair: (sign * pair[0], -pair[1].number), default=(None, None))[1]
-
-
-def _oracle(params: TuneParams, seed: int, greater: bool) -> keras_tuner.Oracle:
-    kinds = {
-        "random": keras_tuner.oracles.RandomSearchOracle,
-        # By default it draws three random points for each value before it models anything; a search of a competitor
-        # with one machine is not much longer than that. One more than there are values span the space.
-        "bayesian": lambda **shared: keras_tuner.oracles.BayesianOptimizationOracle(
-            num_initial_points=len(params.space) + 1, **shared
-        ),
-    }
-    return kinds[params.tuner](
-        objective=keras_tuner.Objective("score", "max" if greater else "min"),
-        max_trials=params.max_trials,
-        hyperparameters=hyperparameters(params.space),
-        allow_new_entries=False,
-        tune_new_entries=False,
-        max_consecutive_failed_trials=params.max_trials + 1,  # never: a failed trial is a result
-        seed=seed,
-    )
-
-
-class _Tuner(keras_tuner.Tuner):
-    """KerasTuner's loop around any function that scores values."""
-
-    def __init__(
-        self,
-        oracle: keras_tuner.Oracle,
-        evaluate: Callable[[Values], float],
-        on_trial: Callable[[Trial], None],
-        folder: str,
-    ) -> None:
-        super().__init__(oracle, directory=folder, project_name="search")
-        self.oracle.verbose = 0
-        self.trials: list[Trial] = []
-        self._evaluate, self._on_trial = evaluate, on_trial
-
-    def run_trial(self, trial: keras_tuner.engine.trial.Trial) -> dict[str, float]:
-        values = plain(trial.hyperparameters.values)
-        score, reason = self._known(values) or self._try(values)
-        self.trials.append(Trial(len(self.trials) + 1, values, score, reason))
-        self._on_trial(self.trials[-1])
-        # KerasTuner takes a score that is no number for a failed trial; an exception it would print.
-        return {"score": float("nan") if score is None else score}
-
-    def _known(self, values: Values) -> tuple[float | None, str] | None:
-        same = next((trial for trial in self.trials if trial.values == values), None)
-        return (same.score, f"repeats trial {same.number}") if same else None
-
-    def _try(self, values: Values) -> tuple[float | None, str]:
-        try:
-            return self._evaluate(values), ""
-        except FailedTrialError as error:
-            return None, str(error)
-        except Exception as error:
-            # KerasTuner takes other errors for failed trials too; this one ends the search.
-            raise keras_tuner.errors.FatalError(str(error)) from error
+        Tuner(oracle, remember(evaluate), lambda trial: on_trial(trial, ()), results.scratch).run()
+    if oracle.error:
+        raise oracle.error
+    return oracle.told(), oracle.sieve.reasons

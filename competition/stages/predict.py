@@ -1,4 +1,4 @@
-"""predict: blend all folds and test-time views into probabilities, and these into a submission."""
+"""predict: blend all models and test-time views into probabilities, and these into a submission."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from competition.console import progress_bar, say
 from competition.decisions import Decision
 from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.images import ImageSpec, write_images
-from competition.layout import CONTRACT, PROBABILITIES, SUBMISSION, UNPACKED, pixels, view, weights
+from competition.layout import CONTRACT, PROBABILITIES, SUBMISSION, UNPACKED, pixels, view
 from competition.params import PredictParams
 from competition.policies import Policy, write_views
 from competition.raw.forms import Form
@@ -39,7 +39,7 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
         threads: CPU threads of a model.
 
     Writes:
-        probabilities.csv: sample_id, and p_<class> for each class (or the value), float32; the mean over folds and
+        probabilities.csv: sample_id, and p_<class> for each class (or the value), float32; the mean over models and
             views. A sample whose image could not be read has the class shares (or mean value) of the training set.
         submission.csv: as the competition wants it; only if `gate` lets it pass, else the probabilities stand alone.
 
@@ -161,7 +161,7 @@ def _predict_split(
     seed: int,
     threads: int | str,
 ) -> pd.DataFrame:
-    """Average the probabilities of all folds and views: float32, sample ids as index, classes as columns."""
+    """Average the probabilities of all models and views: float32, sample ids as index, classes as columns."""
     arrays = [split.images, *_render_views(params, split, folder, seed)]
     backend.start(threads)
     import keras
@@ -169,12 +169,12 @@ def _predict_split(
     index, target = pd.Index(split.sample_ids), Target.of(contract)
 
     def tables() -> Iterator[pd.DataFrame]:
-        folds = contract["trained_folds"]
+        names = contract["weights"]
         with progress_bar() as progress:
-            task = progress.add_task("predict", total=len(folds) * len(arrays))
-            for fold in folds:
+            task = progress.add_task("predict", total=len(names) * len(arrays))
+            for name in names:
                 model = keras.models.model_from_json(contract["architecture"])
-                _load(model, require(trained / weights(fold), "compete train"))
+                _load(model, require(trained / name, "compete train"))
                 for array in arrays:
                     probabilities = inference.predict(model, target, open_array(array), split.rows)
                     yield pd.DataFrame(probabilities, index=index, columns=contract["classes"])

@@ -28,9 +28,9 @@ from competition.layout import (
     pixels,
     weights,
 )
-from competition.params import Recipe
 from competition.pictures import Line, write_sheet
 from competition.reading import overlay
+from competition.recipes import Recipe
 from competition.scores import Score, find_metric, sample_losses, score
 from competition.seeds import derive
 from competition.state import forget, keyed
@@ -69,14 +69,16 @@ def train(
         threads: CPU threads of a model.
 
     Writes:
-        fold-<k>.weights.h5: the model validated on fold k.
-        contract.json: prepare's contract, and architecture (Keras JSON), recipe, trained folds and decision: all that
-            predict needs.
+        fold-<k>.weights.h5: the model validated on fold k; fold-<k>-seed-<s>.weights.h5 its further seeds;
+            all.weights.h5 with ``refit``, trained for the mean of the epochs that the folds kept.
+        contract.json: prepare's contract, and architecture (Keras JSON), recipe, names of the weights and decision:
+            all that predict needs.
         oof.csv: sample_id, fold, label, predicted, and p_<class> for each class (or the value), float32; the samples
             of the trained folds in the order of samples.csv.
         metrics.json: the metric pooled over all out-of-fold samples, decided (with the decision, which for each fold
             was fitted on the others), and of each fold without it; each with its 95 % interval.
-        history.csv: fold, epoch, loss, val_loss, score (the metric, without decision), learning_rate.
+        history.csv: fold (all for refit), seed, epoch, loss, val_loss, score (the metric, without decision),
+            learning_rate.
         mistakes.png: the samples most surely taken for another class.
         env.json: time, versions, machine. The one file whose bytes differ from run to run.
 
@@ -97,27 +99,35 @@ def train(
     state = keyed(state, "train", parameters, inputs, threads)
     with stage_folder(out) as folder:
         started = time.time()
-        histories, predictions, predicted, seconds, architecture = [], [], [], {}, ""
-        for fold in range(recipe.train.folds):
-            fold_start = time.monotonic()
-            fitted = _train_fold(recipe, training_set, fold, seed, state / f"fold-{fold}")
-            # HDF5 brings the process down when the disk is full, so ask first; it adds some KB for each layer.
-            check_space(folder, 5 * fitted.model.count_params() + 1_000_000)
-            fitted.model.save_weights(folder / weights(fold))
-            architecture = fitted.architecture
-            histories.append(pd.DataFrame([{"fold": fold, **asdict(epoch)} for epoch in fitted.history]))
-            predictions.append(fitted.probabilities)
-            predicted.append(np.flatnonzero(training_set.folds == fold))
-            seconds[str(fold)] = round(time.monotonic() - fold_start, 3)
+        histories: list[pd.DataFrame] = []
+        predictions, predicted, seconds, names, architecture = [], [], {}, [], ""
+        folds: list[int | None] = [*range(recipe.train.folds), *([None] if recipe.train.refit else [])]
+        for fold in folds:
+            fold_start, of_seeds = time.monotonic(), []
+            until = _refit_epochs(histories) if fold is None else None
+            for number in range(recipe.train.seeds):
+                names.append(weights(fold, number))
+                fitted = _train_one(recipe, training_set, fold, number, until, seed, state / Path(names[-1]).stem)
+                # HDF5 brings the process down when the disk is full, so ask first; it adds some KB for each layer.
+                check_space(folder, 5 * fitted.model.count_params() + 1_000_000)
+                fitted.model.save_weights(folder / names[-1])
+                architecture = fitted.architecture
+                key = {"fold": "all" if fold is None else fold, "seed": number, "kept": fitted.kept.epoch}
+                histories.append(pd.DataFrame([{**key, **asdict(epoch)} for epoch in fitted.history]))
+                of_seeds.append(fitted.probabilities)
+            if fold is not None:
+                predictions.append(np.mean(of_seeds, axis=0, dtype=np.float64).astype(np.float32))
+                predicted.append(np.flatnonzero(training_set.folds == fold))
+            seconds["all" if fold is None else str(fold)] = round(time.monotonic() - fold_start, 3)
         positions, raw = np.concatenate(predicted), np.concatenate(predictions)
         order = np.argsort(positions)
         positions, raw = positions[order], raw[order]
         decision, kept, decided, results = _decide(training_set, positions, raw, seed)
         table = _oof_table(training_set, positions, decided, raw)
         write_csv(folder / OOF, table)
-        write_csv(folder / HISTORY, pd.concat(histories))
+        write_csv(folder / HISTORY, pd.concat(histories).drop(columns="kept"))
         write_json(folder / METRICS, _metrics(training_set, results))
-        write_json(folder / CONTRACT, _contract(training_set, recipe, architecture, decision))
+        write_json(folder / CONTRACT, _contract(training_set, recipe, names, architecture, decision))
         _mistakes(folder / MISTAKES, training_set, positions, table)
         times = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)), "fold_seconds": seconds}
         write_json(folder / ENV, {**times, **environment.describe(threads)})
@@ -129,28 +139,39 @@ def train(
         say(f"train: {metric} with {decision.kind} fitted on the other folds {results['decided']}, {told}")
 
 
-def _train_fold(recipe: Recipe, training_set: TrainingSet, fold: int, seed: int, state: Path) -> "Fitted":
+def _refit_epochs(histories: list[pd.DataFrame]) -> int:
+    """Return how long to train on all samples: as long as the folds did until the epoch they kept, in the mean."""
+    return round(np.mean([table["kept"].iloc[0] + 1 for table in histories if "all" not in set(table["fold"])]))
+
+
+def _train_one(
+    recipe: Recipe, training_set: TrainingSet, fold: int | None, number: int, until: int | None, seed: int, state: Path
+) -> "Fitted":
     from competition.fitting import Epoch, fit
 
     metric = training_set.contract["metric"]
+    name = ("all samples" if fold is None else f"fold {fold}") + (f", seed {number}" if recipe.train.seeds > 1 else "")
     told = time.monotonic()
+
+    def tell(epoch: Epoch) -> str:
+        validated = "" if fold is None else f", val loss {epoch.val_loss:.4f}, {metric} {epoch.score:.4f}"
+        return f"{name}, loss {epoch.loss:.4f}{validated}"
+
     with progress_bar() as progress:
-        task = progress.add_task(f"fold {fold}", total=recipe.train.epochs)
+        task = progress.add_task(name, total=until or recipe.train.epochs)
 
         def show(epoch: Epoch) -> None:
             nonlocal told
-            line = f"fold {fold}, loss {epoch.loss:.4f}, val loss {epoch.val_loss:.4f}, {metric} {epoch.score:.4f}"
-            progress.update(task, advance=1, description=line)
+            progress.update(task, advance=1, description=tell(epoch))
             if progress.disable and time.monotonic() - told > QUIET_SECONDS:
-                say(f"  {line}, epoch {epoch.epoch + 1} of {recipe.train.epochs}")
+                say(f"  {tell(epoch)}, epoch {epoch.epoch + 1} of {until or recipe.train.epochs}")
                 told = time.monotonic()
 
-        fitted = fit(recipe, training_set, fold=fold, seed=derive(seed, "train", fold), state=state, on_epoch=show)
+        # The first seed of a fold is the one that `seeds: 1` has.
+        of_fold = derive(seed, "train", "all" if fold is None else fold, *([number] if number else []))
+        fitted = fit(recipe, training_set, fold=fold, seed=of_fold, until=until, state=state, on_epoch=show)
     kept = fitted.kept
-    say(
-        f"  fold {fold}: {metric} {kept.score:.4f}, val loss {kept.val_loss:.4f}, loss {kept.loss:.4f} "
-        f"after epoch {kept.epoch + 1} of {len(fitted.history)}"
-    )
+    say(f"  {tell(kept)} after epoch {kept.epoch + 1} of {len(fitted.history)}")
     return fitted
 
 
@@ -216,11 +237,13 @@ def _metrics(training_set: TrainingSet, results: dict[str, Score]) -> dict[str, 
     }
 
 
-def _contract(training_set: TrainingSet, recipe: Recipe, architecture: str, decision: Decision) -> dict[str, Any]:
+def _contract(
+    training_set: TrainingSet, recipe: Recipe, names: list[str], architecture: str, decision: Decision
+) -> dict[str, Any]:
     return {
         **training_set.contract,
         "decision": decision.to_json(),
-        "trained_folds": list(range(recipe.train.folds)),
+        "weights": names,
         "recipe": recipe.model_dump(mode="json"),
         "architecture": architecture,
     }

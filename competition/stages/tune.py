@@ -1,25 +1,40 @@
 """tune: search the space for the values that score best on a validation fold."""
 
-import time
+import statistics
+import uuid
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
-from rich.console import Console
-from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 from ruamel.yaml import YAML
 
 from competition import backend
+from competition.arrays import open_array
 from competition.artifacts import read_json, require, stage_folder, write_csv
 from competition.console import say
 from competition.errors import CompetitionError
-from competition.layout import CONTRACT, HYPERPARAMETERS, POLICY, TRIALS
-from competition.params import Recipe, TuneParams
+from competition.layout import CONTRACT, HYPERPARAMETERS, POLICY, SAMPLES, TRIALS, pixels
+from competition.parallel import cores
+from competition.params import TuneParams
 from competition.reading import overlay
-from competition.scores import Metric, find_metric
-from competition.search.outcomes import Trial
+from competition.recipes import Recipe
+from competition.scores import find_metric
+from competition.search.board import Board
+from competition.search.outcomes import Attempt, Search, best
+from competition.search.processes import TrialProcess
+from competition.search.results import Results
+from competition.search.schedule import is_late, split
+from competition.search.training import Impossible, Training
+from competition.search.trials import SHOWN, lend_a_hand, search
+from competition.search.workers import Address
 from competition.seeds import derive
+from competition.state import keyed
+from competition.tasks import Target
+
+FINALISTS = "finalists.csv"
+COLUMNS = ("trial", "score", "best", "epochs", "reason")
 
 
 def tune(
@@ -29,8 +44,11 @@ def tune(
     prepared: Path,
     augmented: Path,
     out: Path,
+    state: Path,
     seed: int,
     threads: int | str,
+    listen: str | None = None,
+    here: int | None = None,
 ) -> None:
     """Run trials, each a model trained on all folds but one and scored on that one by the competition's metric.
 
@@ -39,13 +57,17 @@ def tune(
         recipe: the model and train sections, over which a trial lays its values.
         prepared, augmented: the folders that prepare and augment wrote.
         out: the folder to write.
+        state: the project's folder of what a second run goes on with; the results of all trials stay there.
         seed: of the proposals, and of every trial alike, so that trials differ by their values alone.
-        threads: CPU threads of a model.
+        threads: CPU threads of a model; with auto the workers share all cores.
+        listen: HOST:PORT where workers of other machines find the search; None for none of them.
+        here: workers on this machine; None for all.
 
     Writes:
-        trials.csv: trial, score (empty if it failed), reason (why it failed, or which trial it repeats), and a column
-            for each value of the space (empty where its condition does not hold).
+        trials.csv: trial, score (empty if it failed), best (score so far), epochs (trained), reason (why it failed or
+            was stopped), and a column for each value of the space (empty where its condition does not hold).
         hyperparameters.yaml: dotted path: value, of the best trial; empty with ``max_trials: 0``.
+        finalists.csv: trial, fold_<k> (its score on that fold) for two folds, mean; if there are finalists.
 
     A healthy run:
         On the bundled digits: 6 trials between 0.95 and 1.0.
@@ -58,88 +80,190 @@ def tune(
     metric = find_metric(read_json(prepared / CONTRACT)["metric"])
     with stage_folder(out) as folder:
         if not params.max_trials:
-            write_csv(folder / TRIALS, pd.DataFrame(columns=["trial", "score", "reason", *params.space]))
+            write_csv(folder / TRIALS, pd.DataFrame(columns=[*COLUMNS, *params.space]))
             (folder / HYPERPARAMETERS).write_text("{}\n")
             say("tune: no search; train takes the values of params.yaml")
             return
-        backend.start(threads)
-        from competition.search.trials import best, search
-        from competition.search.workers import Job, Workers
-
-        trial_recipe = overlay(recipe, {"train.epochs": params.epochs})
-        job = Job(trial_recipe, prepared, augmented, params.fold, derive(seed, "tune", "fit"), threads)
-        with Workers(job) as workers, _Board(params, metric) as board:
-            trials = search(
-                params,
-                workers.evaluate,
-                seed=derive(seed, "tune", "search"),
-                greater=metric.greater,
+        plan, training, results = _plan(params, recipe, prepared, augmented, state, seed, threads)
+        # The forecast's place: nothing is trained yet. `training.recipe`, `plan` and `results` are what there is.
+        is_alone = params.workers == 1 and listen is None
+        if is_alone:
+            backend.start(training.threads)
+        with Board(plan, metric.name) as board, TrialProcess(training) if is_alone else nullcontext(training) as apart:
+            trials, passed_over = search(
+                plan,
+                apart,
+                results,
                 on_trial=board.add,
+                listen=Address.read(listen) if listen else None,
+                here=here,
+                on_start=lambda address: say(f"tune: others join at {address}") if listen else None,
             )
-        winner = best(trials, metric.greater)
-        if winner is None:
-            raise CompetitionError(
-                f"all {len(trials)} trials failed, the first because of {trials[0].reason}; change tune.space, "
-                "or the values it does not vary"
-            )
-        rows = [{"trial": t.number, "score": t.score, "reason": t.reason, **t.values} for t in trials]
-        table = pd.DataFrame(rows, columns=["trial", "score", "reason", *params.space])
-        write_csv(folder / TRIALS, table)
+        tried, repeated = split(plan, trials)
+        winner, told = _choose(plan, tried, repeated, passed_over, metric.name)
+        write_csv(folder / TRIALS, _table(plan, tried))
+        if repeated:
+            write_csv(folder / FINALISTS, _finalists(plan, tried, repeated))
         with (folder / HYPERPARAMETERS).open("w", encoding="utf-8") as file:
-            YAML().dump(winner.values, file)
-    failed = sum(trial.score is None for trial in trials)
-    say(
-        f"tune: trial {winner.number} of {len(trials)} is best, {metric.name} {winner.score:.4f} on fold {params.fold}"
-        + (f"; {failed} trials failed, see {out / TRIALS}" if failed else "")
+            YAML().dump({path: winner.values[path] for path in params.space if path in winner.values}, file)
+        # The summary's place: `tried` and `repeated`, and of the best trials what they predict of the validation
+        # samples, float32 (n, k). Those trained on another machine have left it there.
+        paths = {trial.number: results.predictions(trial) for trial in best(plan, tried, SHOWN)}
+        paths = {number: path for number, path in paths.items() if path.exists()}
+    results.tidy()
+    say(told)
+    for line in _remarks(plan, tried, passed_over, out):
+        say(f"tune: {line}")
+
+
+def work(
+    params: TuneParams,
+    recipe: Recipe,
+    *,
+    chief: str,
+    prepared: Path,
+    augmented: Path,
+    seed: int,
+    threads: int | str,
+) -> None:
+    """Work for a search that runs elsewhere, until it has no trial any more. Nothing that is written stays.
+
+    Args:
+        chief: HOST:PORT where it listens.
+        params, recipe, prepared, augmented, seed, threads: as those of the search, which is asked whether they are.
+
+    Raises:
+        CompetitionError: nobody answers, or searches something else.
+    """
+    address = Address.read(chief)
+    require(prepared / CONTRACT, "compete prepare")
+    require(augmented / POLICY, "compete augment")
+    metric = find_metric(read_json(prepared / CONTRACT)["metric"])
+
+    def show(trial: Attempt) -> None:
+        score = f"{metric.name} {trial.score:.4f}" if trial.score is not None else f"failed: {trial.reason}"
+        say(f"  trial {trial.number}: {score}")
+
+    with TemporaryDirectory() as folder:
+        plan, training, results = _plan(params, recipe, prepared, augmented, Path(folder), seed, threads)
+        say(f"tune: works for the search at {address}")
+        lend_a_hand(plan, training, results, address, show)
+    say("tune: the search has no trial any more")
+
+
+def _plan(
+    params: TuneParams, recipe: Recipe, prepared: Path, augmented: Path, state: Path, seed: int, threads: int | str
+) -> tuple[Search, Training, Results]:
+    """Say what is searched, how a trial is trained, and what is known of it."""
+    recipe = overlay(recipe, {"train.epochs": params.epochs})
+    shared = max(1, cores() // params.workers) if threads == "auto" else int(threads)
+    parameters = {
+        "seed": seed,
+        "recipe": recipe.model_dump(mode="json", exclude={"train": {"folds"}}),
+        "fraction": params.fraction,
+        "fold": params.fold,
+    }
+    arrays = require(prepared / pixels("train"), "compete prepare")
+    inputs = [prepared / CONTRACT, require(prepared / SAMPLES, "compete prepare"), arrays, augmented / POLICY]
+    folder = keyed(state, "tune", parameters, inputs, shared)
+    contract = read_json(prepared / CONTRACT)
+    shape = open_array(arrays).shape[1:]
+    plan = Search(
+        params,
+        key=folder.name,
+        seed=derive(seed, "tune", "search"),
+        greater=find_metric(contract["metric"]).greater,
+        folds=contract["folds"],
+        impossible=Impossible(recipe.model_dump_json(), shape, Target.of(contract)),
+    )
+    fit_seed = derive(seed, "tune", "fit")
+    training = Training(
+        recipe.model_dump_json(), prepared.absolute(), augmented.absolute(), params.fraction, fit_seed, shared
+    )
+    return plan, training, Results(folder.absolute(), run=uuid.uuid4().hex)
+
+
+def _choose(
+    plan: Search, tried: Sequence[Attempt], repeated: Sequence[Attempt], passed_over: Sequence[str], metric: str
+) -> tuple[Attempt, str]:
+    """Choose a trial, and say why.
+
+    Raises:
+        CompetitionError: no trial has a score.
+    """
+    if not tried:
+        raise CompetitionError(
+            f"none of {len(passed_over)} points of tune.space can be built, the first because {passed_over[0]}; change "
+            "tune.space, or the values it does not vary"
+        )
+    scored = best(plan, tried)
+    if not scored:
+        raise CompetitionError(
+            f"all {len(tried)} trials failed, the first because of {tried[0].reason}; change tune.space, "
+            "or the values it does not vary"
+        )
+    means = _means(tried, repeated)
+    if not means:
+        winner = scored[0]
+        return winner, (
+            f"tune: trial {winner.number} of {len(tried)} is best, {metric} {winner.score:.4f} on fold "
+            f"{plan.params.fold}"
+        )
+    sign = 1 if plan.greater else -1
+    number = max(means, key=lambda number: (sign * means[number], -number))
+    return tried[number - 1], (
+        f"tune: trial {number} of {len(tried)} is best of {len(repeated)} finalists, {metric} {means[number]:.4f} on "
+        f"average over the folds {plan.params.fold} and {repeated[0].task.fold}"
     )
 
 
-class _Board:
-    """The trials as they end: a live table for somebody who looks on, a line each in a pipe."""
+def _means(tried: Sequence[Attempt], repeated: Sequence[Attempt]) -> dict[int, float]:
+    """Return the mean score over both folds of the finalists that did not fail, by the number of their trial."""
+    pairs = [(tried[trial.task.of - 1], trial) for trial in repeated if trial.task.of]
+    return {
+        first.number: statistics.fmean((first.score, second.score))
+        for first, second in pairs
+        if first.score is not None and second.score is not None
+    }
 
-    def __init__(self, params: TuneParams, metric: Metric) -> None:
-        self._max_trials, self._paths, self._metric = params.max_trials, list(params.space), metric
-        self._rows: list[tuple[str, ...]] = []
-        self._best: float | None = None
-        self._start = time.monotonic()
-        console = Console()
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
-    def __enter__(self) -> "_Board":
-        if self._live:
-            self._live.__enter__()
-            self._live.update(self._table("…"), refresh=True)
-        return self
+def _table(plan: Search, tried: Sequence[Attempt]) -> pd.DataFrame:
+    rows = []
+    for trial in tried:
+        leader = best(plan, tried[: trial.number])
+        columns = (trial.number, trial.score, leader[0].score if leader else None, trial.epochs, trial.reason)
+        rows.append({**dict(zip(COLUMNS, columns, strict=True)), **trial.values})
+    return pd.DataFrame(rows, columns=[*COLUMNS, *plan.params.space])
 
-    def __exit__(self, *raised: object) -> None:
-        if self._live:
-            self._live.__exit__(None, None, None)
 
-    def add(self, trial: Trial) -> None:
-        """Show a trial that has ended."""
-        if trial.score is not None and (self._best is None or self._metric.better(trial.score, self._best)):
-            self._best = trial.score
-        values = [f"{trial.values[path]:.6g}" if isinstance(trial.values.get(path), float)
-                  else str(trial.values.get(path, "")) for path in self._paths]  # fmt: skip
-        score = f"{trial.score:.4f}" if trial.score is not None else f"failed: {trial.reason}"
-        best = f"{self._best:.4f}" if self._best is not None else ""
-        ended = trial.number
-        left = self._left(ended)
-        self._rows.append((str(ended), *values, score, best))
-        if self._live:
-            self._live.update(self._table(left), refresh=True)
-        else:
-            named = " ".join(f"{path}={value}" for path, value in zip(self._paths, values, strict=True) if value)
-            say(f"  trial {ended}/{self._max_trials}: {named}  {self._metric.name} {score}  best {best}  {left} left")
+def _finalists(plan: Search, tried: Sequence[Attempt], repeated: Sequence[Attempt]) -> pd.DataFrame:
+    means = _means(tried, repeated)
+    numbers = [trial.task.of for trial in repeated if trial.task.of]
+    return pd.DataFrame(
+        {
+            "trial": numbers,
+            f"fold_{plan.params.fold}": [tried[number - 1].score for number in numbers],
+            f"fold_{repeated[0].task.fold}": [trial.score for trial in repeated],
+            "mean": [means.get(number) for number in numbers],
+        }
+    )
 
-    def _left(self, ended: int) -> str:
-        seconds = (time.monotonic() - self._start) / ended * (self._max_trials - ended)
-        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
-    def _table(self, left: str) -> Table:
-        table = Table(title=f"trial {len(self._rows)} of {self._max_trials}, {left} left")
-        for heading in ("trial", *self._paths, self._metric.name, "best so far"):
-            table.add_column(heading)
-        for row in self._rows[-30:]:  # as many as a terminal shows
-            table.add_row(*map(escape, row))
-        return table
+def _remarks(plan: Search, tried: Sequence[Attempt], passed_over: Sequence[str], out: Path) -> list[str]:
+    """Say what is worth to know of how the search went."""
+    params = plan.params
+    kinds = [trial.outcome.kind for trial in tried if trial.outcome]
+    known = sum(trial.outcome.known for trial in tried if trial.outcome)
+    told = []
+    if failed := kinds.count("failed"):
+        told.append(f"{failed} trials failed, see {out / TRIALS}")
+    if stopped := kinds.count("stopped"):
+        told.append(f"{stopped} trials were stopped, for they were below the median")
+    if known:
+        told.append(f"{known} trials were known from before and not trained again")
+    if passed_over:
+        told.append(f"{len(passed_over)} points of the space cannot be built and were passed over")
+    if len(tried) < params.max_trials:
+        why = f"{params.minutes} minutes were over" if is_late(plan, tried) else "there is no other point"
+        told.append(f"{why} after {len(tried)} trials of {params.max_trials}")
+    return told

@@ -1,0 +1,173 @@
+"""A fit that was killed goes on to the same last bit."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from competition import backend, checkpoints, fitting
+from competition.batches import EpochBatches, TrainingSet
+from competition.recipes import Recipe
+from tests.test_fitting import recipe, training_set  # noqa: F401  (a fixture)
+
+EVERYTHING = {
+    "model__block_dropout": 0.2, "model__dense_layers": 1, "model__dense_units": 8, "train__epochs": 5,
+    "train__alternating_flip": True, "train__warmup_epochs": 1.5,
+}  # fmt: skip
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing catches it."""
+
+
+def fit(params: Recipe, training_set: TrainingSet, state: Path | None, kill_after: int = -1) -> fitting.Fitted | None:  # noqa: F811
+    def on_epoch(epoch: fitting.Epoch) -> None:
+        if epoch.epoch == kill_after:
+            raise Killed
+
+    try:
+        return fitting.fit(params, training_set, fold=0, seed=1, state=state, on_epoch=on_epoch)
+    except Killed:
+        return None
+
+
+def same(one: fitting.Fitted | None, other: fitting.Fitted | None) -> bool:
+    assert one and other
+    weights = zip(one.model.get_weights(), other.model.get_weights(), strict=True)
+    return (
+        all(left.tobytes() == right.tobytes() for left, right in weights)
+        and one.probabilities.tobytes() == other.probabilities.tobytes()
+        and (one.history, one.kept) == (other.history, other.kept)
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"train__optimizer": "adam"},
+        {"train__optimizer": "sgd", "train__schedule": "triangular", "train__norm_bias_rate": 8.0},
+        {"train__optimizer": "rmsprop", "train__average_decay": 0.9},
+        {"train__optimizer": "lion", "train__precision": "bfloat16", "train__weight_decay": 0.1},
+        {"train__optimizer": "adamw", "train__precision": "float16", "train__average_decay": 0.9},
+        {"train__optimizer": "muon", "train__patience_epochs": 2, "train__epochs": 8},
+    ],
+    ids=lambda changed: changed["train__optimizer"],
+)
+def test_killed_after_any_epoch(
+    changed: dict[str, object],
+    training_set: TrainingSet,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0)
+    params = recipe(**{**EVERYTHING, **changed})
+    untouched = fit(params, training_set, None)
+    assert fit(params, training_set, tmp_path, kill_after=1) is None
+    assert fit(params, training_set, tmp_path, kill_after=2) is None
+    trained = len(checkpoints.read_facts(tmp_path)["history"])
+    assert trained == 2  # the state of the epoch that was under way when it was killed is not there
+    assert same(fit(params, training_set, tmp_path), untouched)
+
+
+def test_what_has_ended_is_not_trained_again(
+    training_set: TrainingSet,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    params = recipe(train__epochs=4, train__patience_epochs=1)
+    first = fit(params, training_set, tmp_path)
+    monkeypatch.setattr(fitting._Trainer, "epoch", lambda *arguments: pytest.fail("it trained"))
+    assert same(fit(params, training_set, tmp_path), first)
+
+
+def test_it_goes_on_from_the_last_save_however_old(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811
+    params = recipe(**EVERYTHING)
+    untouched = fit(params, training_set, None)
+    fit(params, training_set, tmp_path, kill_after=3)
+    assert checkpoints.read_facts(tmp_path) is None  # too soon for a save
+    assert same(fit(params, training_set, tmp_path), untouched)
+
+
+def test_until_is_a_part_of_the_whole(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811
+    """Stopped and continued, as hyperband does, it is the fit that was never stopped."""
+    params = recipe(**EVERYTHING)
+    untouched = fit(params, training_set, None)
+    part = fitting.fit(params, training_set, fold=0, seed=1, state=tmp_path, until=2)
+    assert part.history == untouched.history[:2]
+    assert same(fit(params, training_set, tmp_path), untouched)
+
+
+def test_dropout_differs_by_epoch_and_repeats() -> None:
+    """Fails when Keras renames the private attributes by which generators are found."""
+    backend.start(2)
+    import keras
+
+    model = keras.Sequential([keras.layers.Input((1000,)), keras.layers.Dropout(0.5)])
+    dropped = []
+    for epoch in (0, 1, 0):
+        checkpoints.seed_generators(model, 7, epoch)
+        dropped.append(np.asarray(model(np.ones((1, 1000)), training=True)))
+    assert (dropped[0] == dropped[2]).all()
+    assert 0.3 < np.mean(dropped[0] != dropped[1]) < 0.7
+
+
+def test_a_fraction_of_the_samples(training_set: TrainingSet) -> None:  # noqa: F811
+    seen = []
+    fit_on = dataclasses.replace(training_set, images=np.array(training_set.images))
+    original = EpochBatches.__init__
+
+    def spy(self: EpochBatches, a: TrainingSet, samples: np.ndarray, *rest: object) -> None:
+        seen.append(samples)
+        original(self, a, samples, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EpochBatches, "__init__", spy)
+        for fraction in (0.2, 0.2, 1.0):
+            fitting.fit(recipe(train__epochs=1), fit_on, fold=0, seed=1, fraction=fraction)
+    assert len(seen[0]) == 30
+    assert (seen[0] == seen[1]).all()
+    assert set(seen[0]) < set(seen[2])
+    assert len(seen[2]) == 150
+
+
+def test_every_image_is_mirrored_in_every_second_epoch(training_set: TrainingSet) -> None:  # noqa: F811
+    samples = np.arange(200)
+    params = [recipe(train__batch_size=200, train__alternating_flip=flip).train for flip in (False, True)]
+    plain, flipped = (EpochBatches(training_set, samples, each, seed=3) for each in params)
+    mirrored = []
+    for epoch in range(4):
+        plain.begin(epoch)
+        flipped.begin(epoch)
+        was, images = plain[0][0], flipped[0][0]
+        as_is, mirror = ((images == other).all(axis=(1, 2, 3)) for other in (was, was[:, :, ::-1]))
+        assert (as_is ^ mirror).all()
+        order = np.argsort(plain._order)
+        mirrored.append(mirror[order])
+    assert (mirrored[0] != mirrored[1]).all()
+    assert (mirrored[0] == mirrored[2]).all()
+    assert 0.35 < mirrored[0].mean() < 0.65
+
+
+def test_average_of_weights_is_validated_and_kept(training_set: TrainingSet) -> None:  # noqa: F811
+    from competition.inference import predict
+
+    raw, averaged = (fit(recipe(train__average_decay=decay), training_set, None) for decay in (0.0, 0.95))
+    assert raw and averaged
+    assert not same(raw, averaged)
+    held = training_set.rows[training_set.folds == 0]
+    again = predict(averaged.model, training_set.target, training_set.images, held)
+    np.testing.assert_array_equal(again, averaged.probabilities)
+    kernel, average = (np.asarray(fitted.model.get_layer("classes").kernel) for fitted in (raw, averaged))
+    start = np.abs(average - kernel).max()
+    assert 0 < start < 0.5  # near the raw weights, which trained alike, and behind them
+
+
+def test_the_biases_of_normalisation_have_a_rate_of_their_own(training_set: TrainingSet) -> None:  # noqa: F811
+    changed = {"train__optimizer": "sgd", "train__momentum": 0.0, "train__epochs": 1, "train__learning_rate": 1e-4}
+    moved = []
+    for rate in (1.0, 64.0):
+        fitted = fit(recipe(**changed, train__norm_bias_rate=rate, train__precision="float32"), training_set, None)
+        assert fitted
+        moved.append(np.abs(fitted.model.get_layer("batch_normalization").beta).max())
+    assert moved[1] / moved[0] == pytest.approx(64, rel=0.1)

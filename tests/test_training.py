@@ -1,0 +1,109 @@
+"""What the lines of ``train`` do to batches and steps."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from competition.batches import EpochBatches, TrainingSet
+from competition.errors import CompetitionError
+from competition.mixing import cutmix, mixup
+from competition.tasks import Target
+from tests.test_fitting import fit, recipe, training_set  # noqa: F401  (a fixture)
+
+IMAGES = np.repeat(np.arange(10, 210, 20, dtype=np.uint8), 64).reshape(10, 8, 8, 1)
+TARGETS = np.eye(10, dtype=np.float32)
+
+
+@pytest.mark.parametrize("mix", [mixup, cutmix])
+def test_images_and_labels_are_mixed_in_the_same_shares(mix) -> None:
+    """Image i has the shade 10 + 20 i, so the mean shade of a mixture tells what it is made of."""
+    shares = []
+    for seed in range(50):
+        images, targets = mix(IMAGES, TARGETS, 1.0, np.random.default_rng(seed))
+        assert images.dtype == np.uint8
+        np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
+        np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), targets @ np.arange(10, 210, 20), atol=0.51)
+        shares.append(targets.max(axis=1).min())
+    assert min(shares) < 0.6 < 0.9 < max(shares)
+
+
+def test_mixing_is_drawn_anew_for_every_batch_and_repeats(training_set: TrainingSet) -> None:  # noqa: F811
+    batches = EpochBatches(training_set, np.arange(200), recipe(train__mixup=1.0, train__cutmix=1.0).train, seed=1)
+    seen = []
+    for epoch in (0, 1, 0):
+        batches.begin(epoch)
+        seen.append([float(batches[index][1].max(axis=1).min()) for index in range(4)])
+    assert seen[0] == seen[2] != seen[1]
+    assert len(set(seen[0])) == 4
+
+
+def rare(training_set: TrainingSet) -> TrainingSet:  # noqa: F811
+    """One sample in twenty is of the second class."""
+    return dataclasses.replace(training_set, truth=(np.arange(200) % 20 == 0).astype(np.int64))
+
+
+def test_class_weights_make_the_classes_equal(training_set: TrainingSet) -> None:  # noqa: F811
+    params = recipe(train__class_weights="balanced", train__batch_size=200).train
+    batches = EpochBatches(rare(training_set), np.arange(200), params, seed=1)
+    _, targets, weights = batches[0]
+    assert weights is not None
+    np.testing.assert_allclose(weights @ targets, [100, 100], rtol=1e-5)
+    own = dataclasses.replace(rare(training_set), weights=np.full(200, 0.5, np.float32))
+    np.testing.assert_allclose(EpochBatches(own, np.arange(200), params, seed=1)[0][2], weights / 2)
+
+
+def test_balanced_sampling_draws_every_class_as_often(training_set: TrainingSet) -> None:  # noqa: F811
+    shares = []
+    for sampling in ("natural", "balanced"):
+        params = recipe(train__sampling=sampling, train__batch_size=200).train
+        batches = EpochBatches(rare(training_set), np.arange(200), params, seed=1)
+        batches.begin(0)
+        shares.append(batches[0][1].mean(axis=0)[1])
+    assert shares[0] == pytest.approx(0.05)
+    assert 0.4 < shares[1] < 0.6
+
+
+@pytest.mark.parametrize("changed", [{"train__class_weights": "balanced"}, {"train__sampling": "balanced"}])
+def test_nothing_is_balanced_without_classes(training_set: TrainingSet, changed: dict[str, str]) -> None:  # noqa: F811
+    target = Target("regression", ("value",), 0, 1, False)
+    other = dataclasses.replace(training_set, target=target, truth=training_set.truth.astype(np.float64))
+    with pytest.raises(CompetitionError, match="the task is regression; set class_weights: none"):
+        EpochBatches(other, np.arange(200), recipe(**changed).train, seed=1)
+
+
+def test_a_long_gradient_is_shortened(training_set: TrainingSet) -> None:  # noqa: F811
+    changed = {
+        "train__optimizer": "sgd", "train__momentum": 0.0, "train__learning_rate": 1.0, "train__epochs": 1,
+        "train__batch_size": 150, "train__schedule": "constant", "train__precision": "float32",
+    }  # fmt: skip
+    start = fit(recipe(**{**changed, "train__learning_rate": 1e-12}), training_set).model.get_weights()
+    trained = fit(recipe(**changed, train__clip_norm=0.001), training_set).model
+    steps = zip(trained.weights, start, strict=True)
+    moved = [np.asarray(weight) - old for weight, old in steps if "moving" not in weight.path]
+    assert np.sqrt(sum((step**2).sum() for step in moved)) == pytest.approx(0.001, rel=0.01)
+
+
+def test_accumulated_batches_make_one_step(training_set: TrainingSet) -> None:  # noqa: F811
+    """Without normalisation, which sees the smaller batches, the mean of gradients is the gradient of the whole."""
+    changed = {
+        "model__batch_norm": False, "model__block_dropout": 0.0, "train__optimizer": "sgd", "train__momentum": 0.0,
+        "train__epochs": 2, "train__schedule": "constant", "train__precision": "float32",
+    }  # fmt: skip
+
+    def weights(size: int, batches: int) -> list[np.ndarray]:
+        each = {"train__batch_size": size, "train__accumulate_batches": batches}
+        return fit(recipe(**changed, **each), training_set).model.get_weights()
+
+    whole, parts, small = weights(150, 1), weights(50, 3), weights(50, 1)
+    for left, right in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-5)
+    assert any(np.abs(left - right).max() > 1e-3 for left, right in zip(whole, small, strict=True))
+
+
+def test_without_a_fold_all_samples_train(training_set: TrainingSet) -> None:  # noqa: F811
+    fitted = fit(recipe(train__epochs=6, train__patience_epochs=1), training_set, fold=None)
+    assert len(fitted.history) == 6 == fitted.kept.epoch + 1
+    assert np.isnan(fitted.kept.score)
+    predicted = np.asarray(fitted.model(training_set.images[training_set.rows])).argmax(axis=1)
+    assert (predicted == training_set.truth).mean() > 0.9

@@ -1,0 +1,293 @@
+"""A search in several processes: whichever of them is killed, and whenever, it ends with the trials it would have had.
+
+What it would have had is worked out without any process.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from competition.errors import CompetitionError
+from competition.search import processes, workers
+from competition.search.outcomes import DIED, Attempt, Curve, Search, Task
+from competition.search.trials import lend_a_hand, search
+from competition.search.workers import Address
+from tests.conftest import ROOT
+from tests.test_search import Fake, plan, results, simulated, trained
+
+pytestmark = pytest.mark.slow
+
+# Run in a process of its own, which may be killed.
+MAIN = "from tests.test_workers import main; main()"
+LIMIT_SECONDS = 100  # after which a test fails that would hang
+
+
+def fast() -> None:
+    """Let processes be forked from one that has imported Keras, where ours each import it: it takes them seconds."""
+    processes.START = "forkserver"
+    multiprocessing.set_forkserver_preload(["competition.search.oracle", "tests.test_search"])
+
+
+def main() -> None:
+    """Search as the arguments say, one after the other; print what happens, and at the end of each all trials."""
+    fast()
+    watch(workers._Crew)
+    for arguments in json.loads(sys.argv[1]):
+        try:
+            one(**arguments)
+        except (CompetitionError, OSError) as error:
+            print(json.dumps(f"error {error}"), flush=True)
+
+
+def one(
+    *,
+    folder: str,
+    kind: str = "fake",
+    seconds: float = 0.02,
+    listen: str | None = None,
+    here: int | None = None,
+    join: str | None = None,
+    key: str = "1",
+    **changed: object,
+) -> None:
+    """Search, or help who does.
+
+    Args:
+        folder: of the results.
+        kind: what stands for training.
+        seconds: of an epoch of it.
+        listen, here, join, key: of the search.
+        changed: of its description.
+    """
+    evaluate = {"fake": Fake(seconds), "fails": Fake(fails=True), "full": Full(), "dies": Dies(most=32),
+                "dead": Dead()}[kind]  # fmt: skip
+    searched, held = replace(two_workers(**changed), key=key), results(Path(folder))
+    if join:
+        did = partial(print, "did", flush=True)
+        return lend_a_hand(searched, evaluate, held, Address.read(join), lambda attempt: did(attempt.number))
+    attempts, _ = search(
+        searched, evaluate, held,
+        on_trial=lambda attempt: print(f"trial {attempt.number}", flush=True),
+        listen=Address.read(listen) if listen else None,
+        here=here,
+        on_start=lambda address: print(f"listens {address}", flush=True),
+    )  # fmt: skip
+    print(json.dumps([described(attempt) for attempt in attempts]), flush=True)
+    return None
+
+
+def two_workers(**changed: object) -> Search:
+    return plan(**{"tuner": "tpe", "trials": 8, "workers": 2, "prune": True, **changed})  # type: ignore[arg-type]
+
+
+def watch(crew: type[workers._Crew]) -> None:
+    """Print the processes as they start, and who does what; wait but little for one that is gone."""
+    start, hear = crew._start, crew._hear
+    workers.LOST_SECONDS = 2
+
+    def started(self: workers._Crew, name: str, *arguments: int, **named: int) -> None:
+        start(self, name, *arguments, **named)
+        print(f"process {name} {self.processes[name].process_id}", flush=True)
+
+    def heard(self: workers._Crew, name: str, message: object) -> None:
+        hear(self, name, message)
+        if isinstance(message, workers.Told):
+            print("running", *message.doers.values(), flush=True)
+
+    crew._start, crew._hear = started, heard  # type: ignore[method-assign]
+
+
+def described(attempt: Attempt) -> list[object]:
+    assert attempt.outcome
+    return [attempt.number, attempt.values, attempt.outcome.scores, attempt.outcome.kind, attempt.reason]
+
+
+@dataclass(frozen=True)
+class Full(Fake):
+    """Finds no space on the disk."""
+
+    def __call__(self, task: Task, folder: Path) -> Curve:
+        raise OSError(28, "No space left on device")
+
+
+@dataclass(frozen=True)
+class Dies(Fake):
+    """Takes all memory of a process for wide models."""
+
+    def __call__(self, task: Task, folder: Path) -> Curve:
+        if float(task.values["model.filters"]) > self.most:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(task, folder)
+
+
+@dataclass(frozen=True)
+class Dead(Fake):
+    """Does not even start."""
+
+    def start(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Running:
+    """Searches in a process of its own, one after the other.
+
+    Args:
+        arguments: of each.
+    """
+
+    def __init__(self, *arguments: dict[str, object]) -> None:
+        for each in arguments:
+            Path(str(each["folder"])).mkdir(parents=True, exist_ok=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", MAIN, json.dumps(arguments, default=str)], cwd=ROOT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+        self.lines: list[str] = []
+        self.seen: list[psutil.Process] = []
+        self._limit = threading.Timer(LIMIT_SECONDS, self.process.kill)
+        self._limit.start()
+
+    def until(self, wanted: str) -> str:
+        """Read on to a line that begins so, and remember which processes there are."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+            if line.startswith(wanted):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    self.seen += psutil.Process(self.process.pid).children(recursive=True)
+                return line.rstrip()
+        raise AssertionError(f"ended before {wanted!r}: {self.lines} {self.process.stderr.read()}")  # type: ignore
+
+    def number(self, name: str) -> int:
+        """Return the last process id of one of the processes."""
+        return int([line for line in self.lines if line.startswith(f"process {name} ")][-1].split()[2])
+
+    def end(self, code: int = 0) -> list[str]:
+        """Wait until it ends, and see that nothing of it is left."""
+        said, errors = self.process.communicate()
+        self._limit.cancel()
+        assert self.process.returncode == code, f"{self.process.returncode}: {self.lines} {said} {errors}"
+        assert psutil.wait_procs(self.seen, timeout=10)[1] == []
+        self.lines += said.splitlines()
+        return self.lines
+
+    def found(self) -> list[Any]:
+        """Return what the searches came to, each its trials or an error."""
+        return [json.loads(line) for line in self.end() if line.startswith(("[", '"'))]
+
+
+def expected(tmp_path: Path, **changed: object) -> list[object]:
+    attempts = simulated(two_workers(**changed), 1, tmp_path / "expected")
+    return json.loads(json.dumps([described(attempt) for attempt in sorted(attempts, key=lambda a: a.number)]))
+
+
+def test_the_trials_are_the_same_if_a_worker_and_the_chief_are_killed(tmp_path: Path) -> None:
+    searching = Running({"folder": tmp_path / "found", "seconds": 0.05, "finalists": 2})
+    searching.until("trial")
+    os.kill(searching.number("worker-1"), signal.SIGKILL)
+    searching.until("process worker-1")
+    searching.until("trial")
+    os.kill(searching.number("chief"), signal.SIGKILL)
+    searching.until("process chief")
+    assert searching.found() == [expected(tmp_path, finalists=2)]
+    assert trained(tmp_path / "found") <= trained(tmp_path / "expected")  # one may be killed before it is counted
+
+
+def test_the_trials_are_the_same_if_the_search_is_killed(tmp_path: Path) -> None:
+    """Kill it at random instants, end it by Ctrl-C, and let it end."""
+    chance, quick = random.Random(1), {"folder": tmp_path / "found", "seconds": 0.1}
+    for ending in (signal.SIGKILL, signal.SIGINT):
+        searching = Running(quick)
+        searching.until("trial")
+        time.sleep(chance.uniform(0, 1.0))
+        if ending == signal.SIGINT:
+            os.killpg(searching.process.pid, ending)
+        else:
+            searching.process.send_signal(ending)
+        said = searching.end(-ending)
+        assert not any(line.startswith("[") for line in said), "it ended before it was killed"
+    assert Running(quick).found() == [expected(tmp_path)]
+    assert trained(tmp_path / "found") <= trained(tmp_path / "expected")
+    assert not (tmp_path / "found/running").exists()
+
+
+def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
+    """Four workers do as many trials as two; errors and dead processes are told and not waited for."""
+    searching = Running(
+        {"folder": tmp_path / "four", "workers": 4, "seconds": 0},
+        {"folder": tmp_path / "fails", "kind": "fails"},
+        {"folder": tmp_path / "full", "kind": "full"},
+        {"folder": tmp_path / "dies", "kind": "dies", "tuner": "random", "trials": 5, "prune": False},
+        {"folder": tmp_path / "dead", "kind": "dead"},
+    )
+    searching.until("trial")
+    four, fails, full, dies, dead = searching.found()
+    assert four == expected(tmp_path, workers=4)
+    assert [(number, *rest) for number, _, *rest in fails] == [
+        (number, [], "failed", "ValueError: negative dimension") for number in range(1, 9)
+    ]
+    assert full == "error [Errno 28] No space left on device"
+    for _, values, scores, kind, reason in dies:
+        killed = values["model.filters"] == 64
+        assert (kind, reason, len(scores)) == (("failed", DIED, 0) if killed else ("done", "", 4))
+    assert {kind for _, _, _, kind, _ in dies} == {"failed", "done"}
+    assert re.match("error the process of the search's worker-[01] died 6 times", dead)
+
+
+def test_others_join_and_are_not_waited_for_when_they_are_gone(tmp_path: Path) -> None:
+    """One worker here, one that joined; when that is killed in the midst of a trial, another does it."""
+    searching = Running({"folder": tmp_path / "found", "seconds": 0.3, "listen": "127.0.0.1:0", "here": 1, "trials": 6})
+    address = searching.until("listens").split()[1]
+    shared = {"join": address, "seconds": 0.3}
+    helping = Running({"folder": tmp_path / "a", "key": "2", **shared}, {"folder": tmp_path / "b", **shared})
+    assert f"the search at {address} is another one" in helping.until('"error')
+    name = helping.until("process worker-").split()[1]
+    helping.until("did")
+    while name not in searching.lines[-1]:
+        searching.until("running")
+    os.killpg(helping.process.pid, signal.SIGKILL)
+    helping.end(-signal.SIGKILL)
+    assert searching.found() == [expected(tmp_path, trials=6)]
+    assert any(line.startswith(f"process {name}") for line in searching.lines)
+
+
+def test_a_worker_does_not_wait_for_ever() -> None:
+    nobody = Address("127.0.0.1", 0).bound()
+    with pytest.raises(CompetitionError, match=f"no search answers at {nobody}"):
+        workers._reach(nobody, patience=0.2)
+
+
+def test_an_address_is_a_host_and_a_port() -> None:
+    assert Address.read("[::1]:80") == Address("[::1]", 80)
+    for wrong in ("5000", ":5000", "here:", "here:port", "here:70000"):
+        with pytest.raises(CompetitionError, match="expected HOST:PORT"):
+            Address.read(wrong)
+    free = Address.read("127.0.0.1:0").bound()
+    with socket.socket() as taken:
+        taken.bind((free.host, free.port))
+        taken.listen()
+        with pytest.raises(CompetitionError, match=f"cannot listen at 127.0.0.1:{free.port}: Address already in use"):
+            free.bound()
+
+
+def test_workers_have_a_card_each_where_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    for visible, cards in (("0,3", ["0", "3", "0"]), ("1", [None] * 3), ("", [None] * 3)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert [workers._card(number) for number in range(3)] == cards
