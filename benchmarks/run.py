@@ -11,12 +11,14 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -59,43 +61,57 @@ def run(command: list[str], folder: Path) -> tuple[float, int]:
     return time.monotonic() - start, memory.peak_bytes
 
 
+def clone(folder: Path) -> Path:
+    """Clone the project, and let all commands after use the clone's package, whatever is edited here meanwhile."""
+    project = folder / "project"
+    subprocess.run(["git", "clone", "--quiet", str(HERE.parent.resolve()), str(project)], check=True)
+    os.environ["PYTHONPATH"] = str(project)
+    return project
+
+
+def set_root(params: Path, archive: Path) -> None:
+    """Let a file of parameters read this archive."""
+    written = re.sub(r"(?m)^  root: \S+", f"  root: {archive.resolve()}", params.read_text(encoding="utf-8"))
+    params.write_text(written, encoding="utf-8")
+
+
+def measure(project: Path, name: str, answers: Path) -> dict[str, Any]:
+    """Run every stage, and return the scores of the submission and what it took."""
+    stages = {}
+    for stage in STAGES:
+        seconds, peak_bytes = run(["dvc", "repro", "--quiet", "--single-item", stage], project)
+        stages[stage] = {"seconds": round(seconds, 1), "peak_bytes": peak_bytes}
+    scored = subprocess.run(
+        ["compete", "score", "data/predict/submission.csv", str(answers.resolve())],
+        cwd=project, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    return {
+        "name": name,
+        "score": scored,
+        "out_of_fold": json.loads((project / "data/train/metrics.json").read_text())["pooled"],
+        "hyperparameters": (project / "data/tune/hyperparameters.yaml").read_text().splitlines(),
+        "stages": stages,
+        "load_average": round(os.getloadavg()[2], 1),
+        "env": json.loads((project / "data/train/env.json").read_text()),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
     parser.add_argument("--datasets", type=Path, required=True)
     arguments = parser.parse_args()
-    archive = (arguments.datasets / f"{arguments.name}.zip").resolve()
-    answers = (arguments.datasets / f"{arguments.name}-solution.csv").resolve()
     with tempfile.TemporaryDirectory() as scratch:
-        project = Path(scratch) / "project"
-        subprocess.run(["git", "clone", "--quiet", str(HERE.parent.resolve()), str(project)], check=True)
-        os.environ["PYTHONPATH"] = str(project)  # the clone's package, whatever is edited here meanwhile
-        own = HERE / f"{arguments.name}.yaml"
-        written = (own if own.exists() else project / "params.yaml").read_text(encoding="utf-8")
-        params = re.sub(r"(?m)^  root: \S+", f"  root: {archive}", written)
-        (project / "params.yaml").write_text(params, encoding="utf-8")
-        stages = {}
-        for stage in STAGES:
-            seconds, peak_bytes = run(["dvc", "repro", "--quiet", "--single-item", stage], project)
-            stages[stage] = {"seconds": round(seconds, 1), "peak_bytes": peak_bytes}
-        scored = subprocess.run(
-            ["compete", "score", "data/predict/submission.csv", str(answers)],
-            cwd=project, capture_output=True, text=True, check=True,
-        ).stdout.splitlines()  # fmt: skip
-        env = json.loads((project / "data/train/env.json").read_text())
-        result = {
-            "name": arguments.name,
-            "score": scored,
-            "out_of_fold": json.loads((project / "data/train/metrics.json").read_text())["pooled"],
-            "hyperparameters": (project / "data/tune/hyperparameters.yaml").read_text().splitlines(),
-            "stages": stages,
-            "load_average": round(os.getloadavg()[2], 1),
-            "env": env,
-        }
+        project = clone(Path(scratch))
+        own = project / "benchmarks" / f"{arguments.name}.yaml"
+        if own.exists():
+            shutil.copyfile(own, project / "params.yaml")
+        set_root(project / "params.yaml", arguments.datasets / f"{arguments.name}.zip")
+        result = measure(project, arguments.name, arguments.datasets / f"{arguments.name}-solution.csv")
     out = HERE / "results" / f"{arguments.name}.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"wrote {out}: {'; '.join(scored)}")
+    print(f"wrote {out}: {'; '.join(result['score'])}")
 
 
 if __name__ == "__main__":

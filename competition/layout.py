@@ -19,6 +19,9 @@ PREVIEW = "preview.png"
 # data/tune
 TRIALS = "trials.csv"
 HYPERPARAMETERS = "hyperparameters.yaml"
+FINALISTS = "finalists.csv"
+IMPORTANCE = "importance.csv"
+PARALLEL = "parallel.csv"
 
 # data/train
 OOF = "oof.csv"

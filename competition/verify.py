@@ -61,9 +61,20 @@ def verify(read: "Params", *, params: Path, data: Path, once: bool) -> None:
         shutil.rmtree(stale, ignore_errors=True)
     state.mkdir(exist_ok=True)
     with TemporaryDirectory(prefix=SCRATCH, dir=state, ignore_cleanup_errors=True) as scratch:
-        standing, first, second = (str(data), data), *(
-            (f"the {name} run", Path(scratch, name, "data")) for name in ("first", "second")
-        )
+        names = ("new",) if once else ("first", "second")
+        runs = [(f"the {name} run", Path(scratch, name, "data")) for name in names]
+        sides = [(str(data), data), *runs][-2:]
+        check_space(Path(scratch), len(runs) * run_bytes(read, data))
+        for stage in STAGES[: STAGES.index(there[-1]) + 1] if once else STAGES:
+            for name, folder in runs:
+                print(f"verify: {stage}, {name}", file=sys.stderr, flush=True)
+                _run(stage, params, folder)
+                if stage == "prepare" and stage not in there:  # only now is it known how much there is
+                    check_space(Path(scratch), len(runs) * run_bytes(read, folder))
+            if once and stage not in there:
+                say(f"{stage}: not in {data}, so there is nothing to compare with")
+            else:
+                _check(stage, read, sides, once)
     say(f"equal, as far as {data} goes: {', '.join(there)}" if once and len(there) < len(STAGES) else "equal")
 
 
@@ -75,8 +86,8 @@ def _run(stage: str, params: Path, data: Path) -> None:
         raise CompetitionError(f"'compete {stage}' ended with code {code}, so there is nothing to compare")
 
 
-def _check(stage: str, read: "Params", sides: tuple[tuple[str, Path], tuple[str, Path]], once: bool) -> None:
-    """Say that a stage is equal on both sides, each a name and a data folder.
+def _check(stage: str, read: "Params", sides: list[tuple[str, Path]], once: bool) -> None:
+    """Say that a stage is equal on both sides, of each of which there is a name and a data folder.
 
     Raises:
         CompetitionError: it is not; with what is known of why.
@@ -285,7 +296,7 @@ def _arrays(one: np.ndarray, other: np.ndarray) -> str | None:
     index = [int(place) for place in np.unravel_index(first, one.shape)]
     return (
         f"at {index}: {flat[0][first]} and {flat[1][first]}; {count:,} of {one.size:,} elements differ "
-        f"({100 * count / one.size:.2g} %), by at most {largest:.3g}"
+        f"({100 * count / one.size:.3g} %), by at most {largest:.3g}"
     )
 
 

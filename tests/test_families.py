@@ -210,6 +210,13 @@ def test_a_residual_network_normalises_activates_then_convolves() -> None:
     assert kinds[-5:] == ["Add", "BatchNormalization", "Activation", "GlobalAveragePooling2D", "Dense"]
 
 
+def test_every_group_but_the_first_halves_the_image_once() -> None:
+    keys = {"stem_filters": 4, "filters": (4, 6, 8), "blocks_per_group": 2, "dropout": 0.0}
+    sums = [layer.output.shape[1:] for layer in build(section("resnet", **keys), (16, 12, 1)).layers
+            if type(layer).__name__ == "Add"]  # fmt: skip
+    assert sums == [(16, 12, 4)] * 2 + [(8, 6, 6)] * 2 + [(4, 3, 8)] * 2
+
+
 @pytest.fixture(scope="module")
 def networks() -> list[str]:
     backend.start(2)

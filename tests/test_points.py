@@ -142,6 +142,8 @@ def test_floats_carry_no_noise() -> None:
         assert len(repr(values["a"])) <= len("0.123456789012")
     narrow = Range(float=(0.12345678901234, 0.12345678901235))  # rounded, both ends would lie outside
     assert all(narrow.holds(values["a"]) for values in points.draw_many({"a": narrow}, generator(), 20))
+    fine = Range(float=(0.12345678901234, 0.52345678901233), step=0.1)
+    assert all(fine.holds(value) for value in points.listed(fine))
 
 
 def test_corners() -> None:
@@ -180,10 +182,19 @@ def test_neighbours_differ_a_little_and_stay_in_the_space() -> None:
     assert all(len({other.get(path) for other in near}) > 1 for path in values)
     rates = np.log10([other["rate"] for other in near if other["rate"] != 1e-3])
     assert 0.2 < rates.std() < 0.4  # a tenth of three decades
+    assert {other["optimizer"] for other in near} == {"adam", "sgd", "rmsprop"}
+    assert all(points.neighbour({"a": Range(float=(0.0, 1.0))}, {"a": 0.0}, rng)["a"] > 0 for _ in range(20))
     assert {"b", "c"} <= set().union(*(points.neighbour(SPACE, {"a": 1, "e": True}, rng) for _ in range(300)))
     coarse = {"a": Range(int=(1, 3)), "b": Range(choice=(8, 16, 32, 64))}
     near = [points.neighbour(coarse, {"a": 3, "b": 16}, rng) for _ in range(100)]
     assert {(other["a"], other["b"]) for other in near} == {(2, 16), (3, 8), (3, 32), (2, 8), (2, 32)}
+
+
+def test_a_path_is_active_if_its_parents_are() -> None:
+    assert points.is_active(SPACE, "c", {"a": 2, "b": 4})
+    assert not points.is_active(SPACE, "c", {"a": 1, "b": 4})
+    assert not points.is_active(SPACE, "c", {"a": 2, "b": 2})
+    assert not points.is_active(SPACE, "c", {"a": 2})
 
 
 def test_paths_stand_below_their_parents() -> None:

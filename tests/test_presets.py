@@ -1,6 +1,7 @@
 """Presets: every one fits, says what it is, and leaves the rest of params.yaml as it was."""
 
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -396,3 +397,13 @@ def test_presets_are_packaged() -> None:
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["competition"]
     packaged = {path for pattern in patterns for path in Path(presets.__file__).parent.glob(pattern)}
     assert set(FOLDER.iterdir()) <= packaged
+
+
+@pytest.mark.parametrize("name", ["cifar10", "fashion-mnist"])
+def test_what_is_measured_is_the_preset(name: str, tmp_path: Path) -> None:
+    """The file of a benchmark holds its preset: written again, nothing changes."""
+    written = ROOT / "benchmarks" / f"{name}.yaml"
+    copy = tmp_path / "params.yaml"
+    shutil.copyfile(written, copy)
+    apply(name, copy)
+    assert copy.read_bytes() == written.read_bytes()

@@ -135,24 +135,28 @@ def test_a_small_space_is_tried_to_its_last_point(tuner: str) -> None:
 
 @pytest.mark.parametrize("tuner", ALL)
 def test_impossible_points_are_passed_over_and_counted(tuner: str) -> None:
-    space, asked = space_of(tuner), []
+    space, refused = space_of(tuner), []
 
     def possible(values: Values) -> bool:
-        asked.append(key(values))
+        if not half(values):
+            refused.append(key(values))
         return half(values)
 
     past: list[Past] = []
-    excluded = 0
+    excluded = []
     for number in range(1, 13):
-        asked.clear()
+        refused.clear()
         proposal = ask(tuner, space, past, possible=possible)
         assert isinstance(proposal, Proposal)
         assert half(proposal.values)
-        refused = [point for point in asked if not half(dict(point))]
-        assert len(refused) == len(set(refused)) == proposal.excluded
-        excluded += proposal.excluded
+        excluded.append(proposal.excluded)
+        if tuner != "grid":
+            assert len(refused) == len(set(refused)) == proposal.excluded
         past.append(Past(number, proposal.values, known(proposal.values), False, proposal.epochs))
-    assert excluded > 0
+    assert sum(excluded) > 0
+    if tuner == "grid":  # it asks again for those before, but counts each once
+        tried = list(enumerate_points(space)).index(past[-1].values) + 1
+        assert sum(excluded) == tried - len(past)
 
 
 @pytest.mark.parametrize("tuner", ["random", "grid", "bayesian", "tpe"])
@@ -180,6 +184,12 @@ def test_grid_goes_through_the_points_in_their_order() -> None:
     points = list(enumerate_points(SMALL))
     assert [trial.values for trial in search("grid", SMALL, 100)] == points
     assert [trial.values for trial in search("grid", SMALL, 100, possible=lambda values: values["e"])] == points[1::2]
+
+
+def test_grid_takes_up_what_was_left_out() -> None:
+    points = list(enumerate_points(SMALL))
+    past = [Past(number, points[number], 0.5, False, 9) for number in (1, 2, 4)]
+    assert [trial.values for trial in search("grid", SMALL, 6, past=past)][3:] == [points[0], points[3], points[5]]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +257,21 @@ def test_a_proposal_takes_little_time(tuner: str) -> None:
     assert time.process_time() - start < 1  # 0.05 measured; 94 s per 40 trials was KerasTuner's
 
 
+@pytest.mark.parametrize("tuner", MODELS)
+def test_models_know_the_order_of_numbers_in_a_choice(tuner: str) -> None:
+    numbers = list(range(600))  # more than are listed
+    random.Random(1).shuffle(numbers)
+    space = {"n": Range(choice=tuple(numbers))}
+    found = [search(tuner, space, 24, lambda values: -abs(values["n"] - 200.0), seed=seed)[12:] for seed in range(3)]
+    assert np.median([abs(trial.values["n"] - 200) for past in found for trial in past]) < 105  # 150 by chance
+
+
+@pytest.mark.parametrize("tuner", ALL)
+def test_a_space_of_one_point(tuner: str) -> None:
+    past = search(tuner, {"a": Range(choice=(3,))}, 5, epochs=1)
+    assert [trial.values for trial in past] == [{"a": 3}]
+
+
 def test_models_have_less_regret_than_chance() -> None:
     """How far the best of 20 trials is from the best there is, in the mean over 20 seeds."""
     regrets = {
@@ -256,8 +281,8 @@ def test_models_have_less_regret_than_chance() -> None:
         for tuner in ("random", "tpe", "bayesian")
     }
     print(regrets)
-    assert regrets["tpe"] < 0.7 * regrets["random"]
-    assert regrets["bayesian"] < 0.4 * regrets["random"]
+    assert regrets["tpe"] < 0.6 * regrets["random"]  # 0.029 and 0.088 measured
+    assert regrets["bayesian"] < 0.2 * regrets["random"]  # 0.004
 
 
 def test_brackets_are_those_of_the_paper() -> None:

@@ -112,7 +112,7 @@ def test_rivals_get_the_prepared_images_shuffled(prepared: Path, tmp_path: Path)
 
 
 def test_predictions_are_scored_by_sample_id(prepared: Path, tmp_path: Path) -> None:
-    names = ["misc", "Food", "Food", "Attire"]
+    names = ["misc", "Food", "Attire", "Attire"]
     classes = json.loads((prepared / "contract.json").read_text())["classes"]
     samples = read_samples(prepared)
     test = samples.loc[samples["split"] == "test", "sample_id"]

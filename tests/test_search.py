@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import time
 import uuid
@@ -16,12 +17,16 @@ import psutil
 import pytest
 
 from competition.params import Range, TuneParams
+from competition.reading import load, overlay
+from competition.recipes import Recipe
 from competition.search.outcomes import DIED, Attempt, Curve, Outcome, Search, Task, Values, best
 from competition.search.processes import TrialProcess
 from competition.search.pruning import bars
 from competition.search.results import Remembering, Results, fit_state, predictions
-from competition.search.schedule import Next, next_task, split
+from competition.search.schedule import Next, may_go_on, next_task, split
+from competition.search.training import Impossible, Training
 from competition.search.trials import search
+from tests.conftest import ROOT, data_params, gala, prepare_params, write_folder
 
 SPACE = {
     "model.filters": Range(choice=(16, 32, 64)),
@@ -218,15 +223,6 @@ def test_a_trial_knows_those_before_the_ones_that_run(monkeypatch: pytest.Monkey
     simulated(plan("tpe", 10, workers=3), 1, tmp_path)
     assert seen[10] == [True] * 7 + [False] * 2
     assert seen[2] == [False]
-
-
-def test_bayesian_learns_from_its_trials(tmp_path: Path) -> None:
-    """Over three seeds its later trials are better than its first five, which were drawn at random."""
-    gains = []
-    for seed in (1, 2, 3):
-        scores = [attempt.score for attempt in found(plan("bayesian", 13, seed=seed), tmp_path / str(seed))]
-        gains.append(np.mean(scores[8:]) - np.mean(scores[:5]))
-    assert np.mean(gains) > 0.05
 
 
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
@@ -494,3 +490,121 @@ def test_a_training_ended_leaves_no_state(tmp_path: Path) -> None:
     assert [count for _, count in seen] == [0] * 8
     look("hyperband")
     assert max(count for _, count in seen) > 2
+
+
+def test_hyperband_keeps_the_states_it_may_go_on_with() -> None:
+    """Of a first rung with 9 places the best 3; nothing of what was before this bracket, nor of what is whole."""
+    searched = plan("hyperband", 40, epochs=9)
+
+    def rung(first: int, epochs: int, scores: list[float], of: int | None = None) -> list[Attempt]:
+        return [
+            replace(one, task=replace(one.task, epochs=epochs, of=of))
+            for one in (attempt(first + place, score) for place, score in enumerate(scores))
+        ]
+
+    ended = rung(1, 1, [0.1, 0.9, 0.5, 0.2, 0.8])
+    assert [one.number for one in may_go_on(searched, ended)] == [2, 5, 3]
+    ended += rung(6, 3, [0.4, 0.3, 0.7], of=2)
+    assert [one.number for one in may_go_on(searched, ended)] == [2, 5, 3, 8]
+    ended += rung(9, 9, [0.6], of=8)
+    assert [one.number for one in may_go_on(searched, ended)] == [2, 5, 3, 8]
+    ended += rung(10, 3, [0.1, 0.2])
+    assert [one.number for one in may_go_on(searched, ended)] == [11]
+    assert may_go_on(plan("random", 40), ended) == []
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a competition of 36 images as prepare and augment leave it."""
+    from competition.params import AugmentParams
+    from competition.stages.augment import augment
+    from competition.stages.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("prepared")
+    raw = write_folder(folder / "raw", gala(train=36))
+    prepare(prepare_params(folds=3), data_params(raw), out=folder / "prepare", seed=1)
+    augment(AugmentParams(views=0, policy=()), prepared=folder / "prepare", out=folder / "augment", seed=1)
+    return folder
+
+
+def recipe(**changed: object) -> Recipe:
+    tiny = {
+        "model.blocks": 1, "model.convs_per_block": 1, "model.filters": 4, "model.dense_layers": 0, "train.epochs": 4,
+        "train.batch_size": 8, "train.warmup_epochs": 0,
+    }  # fmt: skip
+    values = {name.replace("__", "."): value for name, value in changed.items()}
+    return overlay(load(ROOT / "params.yaml").recipe, {**tiny, **values})  # type: ignore[dict-item]
+
+
+def test_only_what_may_change_a_score_is_in_the_key(prepared: Path, tmp_path: Path) -> None:
+    from competition.stages.tune import _plan
+
+    def key(made: Path = prepared, seed: int = 1, of: Recipe | None = None, **changed: object) -> str:
+        params = plan(**changed).params  # type: ignore[arg-type]
+        return _plan(params, of or recipe(), made / "prepare", made / "augment", tmp_path / "state", seed, 1)[0].key
+
+    same = {"trials": 99, "minutes": 9, "tuner": "tpe", "space": FEW, "workers": 3, "prune": True, "finalists": 2}
+    assert key(**same) == key() == key(of=recipe(train__epochs=50, train__folds=2))
+    keys = [key(), key(seed=2), key(of=recipe(model__filters=5)), key(of=recipe(train__batch_size=9)), key(epochs=5),
+            key(fold=1), key(fraction=0.5)]  # fmt: skip
+    for name in ("prepare/contract.json", "prepare/samples.csv", "prepare/train.npy", "augment/policy.json"):
+        other = tmp_path / name.replace("/", "-")
+        shutil.copytree(prepared, other)
+        whole = (other / name).read_bytes()
+        (other / name).write_bytes(whole[:-1] + (b" " if whole.endswith(b"\n") else b"x"))
+        keys.append(key(other))
+    assert len(set(keys)) == len(keys) == 11
+
+
+@pytest.mark.slow
+def test_training_scores_as_fit_does(prepared: Path, tmp_path: Path) -> None:
+    """Epoch by epoch what a model is worth that ends there: the last one, or with patience the best."""
+    from competition import backend
+    from competition.batches import read_training_set
+    from competition.fitting import fit
+
+    backend.start(1)
+    training_set = read_training_set(prepared / "prepare", prepared / "augment")
+
+    def training(**changed: object) -> Training:
+        given = recipe(**changed).model_dump_json()
+        return Training(given, prepared / "prepare", prepared / "augment", fraction=1.0, seed=3, threads=1)
+
+    task = Task(1, {"model.filters": 6}, 1, 4, (), True, None)
+    whole = fit(recipe(model__filters=6), training_set, fold=1, seed=3)
+    curve = training()(replace(task, epochs=2), tmp_path / "1")
+    assert not curve.ended
+    assert curve.scores == tuple(epoch.score for epoch in whole.history[:2])
+    curve = training()(task, tmp_path / "1")  # goes on
+    assert curve == Curve(tuple(epoch.score for epoch in whole.history))
+    np.testing.assert_array_equal(np.load(predictions(tmp_path / "1", 4)), whole.probabilities)
+
+    stopped = training()(replace(task, bars=(None, 1.5)), tmp_path / "2")
+    assert stopped.scores == curve.scores[:2]
+    assert stopped.answer(replace(task, bars=(None, 1.5))).kind == "stopped"
+
+    patient = fit(recipe(train__patience_epochs=1, train__epochs=15), training_set, fold=1, seed=3)
+    assert len(patient.history) < 15
+    curve = training(train__patience_epochs=1, train__epochs=15)(Task(1, {}, 1, 15, (), True, None), tmp_path / "3")
+    assert curve.ended
+    assert curve.scores == tuple(np.maximum.accumulate([epoch.score for epoch in patient.history]))
+    assert curve.scores[-1] == patient.kept.score
+
+    failed = training()(replace(task, values={"train.learning_rate": 1e30}), tmp_path / "4")
+    assert "the loss became" in failed.reason
+    assert len(failed.scores) < 4
+    assert failed.lasting
+    huge = training()(replace(task, values={"model.filters": 10**13}), tmp_path / "5")
+    assert huge.scores == ()
+    assert huge.reason != ""
+    assert not huge.lasting
+
+
+def test_values_of_which_no_model_can_be_built_are_told(prepared: Path) -> None:
+    from competition.tasks import Target
+
+    target = Target("multiclass", ("a", "b"), 0, 1, False)
+    impossible = Impossible(recipe().model_dump_json(), (8, 8, 1), target)
+    assert impossible({"model.blocks": 2}) is None
+    assert "too small for its window" in (impossible({"model.blocks": 5}) or "")
+    assert impossible({"model.kernel_px": 2}) is not None

@@ -99,7 +99,7 @@ def two_workers(**changed: object) -> Search:
 def watch(crew: type[workers._Crew]) -> None:
     """Print the processes as they start, and who does what; wait but little for one that is gone."""
     start, hear = crew._start, crew._hear
-    workers.LOST_SECONDS = 2
+    workers.LOST_TIMES, workers.LOST_SECONDS = 2, 2
 
     def started(self: workers._Crew, name: str, *arguments: int, **named: int) -> None:
         start(self, name, *arguments, **named)
@@ -225,21 +225,23 @@ def test_the_trials_are_the_same_if_the_search_is_killed(tmp_path: Path) -> None
         assert not any(line.startswith("[") for line in said), "it ended before it was killed"
     assert Running(quick).found() == [expected(tmp_path)]
     assert trained(tmp_path / "found") <= trained(tmp_path / "expected")
-    assert not (tmp_path / "found/running").exists()
 
 
 def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
     """Four workers do as many trials as two; errors and dead processes are told and not waited for."""
     searching = Running(
         {"folder": tmp_path / "four", "workers": 4, "seconds": 0},
+        {"folder": tmp_path / "band", "tuner": "hyperband", "trials": 14, "epochs": 9},
         {"folder": tmp_path / "fails", "kind": "fails"},
         {"folder": tmp_path / "full", "kind": "full"},
         {"folder": tmp_path / "dies", "kind": "dies", "tuner": "random", "trials": 5, "prune": False},
         {"folder": tmp_path / "dead", "kind": "dead"},
     )
     searching.until("trial")
-    four, fails, full, dies, dead = searching.found()
+    four, band, fails, full, dies, dead = searching.found()
     assert four == expected(tmp_path, workers=4)
+    assert band == expected(tmp_path / "bands", tuner="hyperband", trials=14, epochs=9)
+    assert trained(tmp_path / "band") == trained(tmp_path / "bands/expected")
     assert [(number, *rest) for number, _, *rest in fails] == [
         (number, [], "failed", "ValueError: negative dimension") for number in range(1, 9)
     ]
@@ -253,9 +255,11 @@ def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
 
 def test_others_join_and_are_not_waited_for_when_they_are_gone(tmp_path: Path) -> None:
     """One worker here, one that joined; when that is killed in the midst of a trial, another does it."""
-    searching = Running({"folder": tmp_path / "found", "seconds": 0.3, "listen": "127.0.0.1:0", "here": 1, "trials": 6})
+    searching = Running(
+        {"folder": tmp_path / "found", "seconds": 0.15, "listen": "127.0.0.1:0", "here": 1, "trials": 6}
+    )
     address = searching.until("listens").split()[1]
-    shared = {"join": address, "seconds": 0.3}
+    shared = {"join": address, "seconds": 0.15}
     helping = Running({"folder": tmp_path / "a", "key": "2", **shared}, {"folder": tmp_path / "b", **shared})
     assert f"the search at {address} is another one" in helping.until('"error')
     name = helping.until("process worker-").split()[1]

@@ -111,7 +111,7 @@ def run(attempt: Attempt, packages: Sequence[str]) -> None:
         watch.cancel()
     result.tell()
     took = f"{time.monotonic() - START:.0f} of {seconds:.0f} s"
-    print(f"{took}; {result.trials} of {result.begun} trials finished; {result.note or 'predicted'}")
+    print(f"{took}; {result.trials} of {result.begun} trials finished; {result.note or 'predicted'}", flush=True)
 
 
 def build_model(hp: keras_tuner.HyperParameters, shape: tuple[int, int, int], classes: int) -> keras.Model:
@@ -122,7 +122,7 @@ def build_model(hp: keras_tuner.HyperParameters, shape: tuple[int, int, int], cl
     model.add(layers.RandomTranslation(0.1, 0.1))
     if hp.Boolean("zoom"):
         model.add(layers.RandomZoom(0.1))
-    filters, convs = hp.Choice("filters", [16, 32, 48, 64]), hp.Int("convs", 1, 2)
+    filters, convs = hp.Choice("filters", [16, 32, 48]), hp.Int("convs", 1, 2)
     dropout = hp.Float("dropout", 0.0, 0.4, step=0.1)
     for block in range(hp.Int("blocks", 2, most_blocks)):
         for _ in range(convs):

@@ -23,7 +23,7 @@ from competition.shapes import Row, Shape, trace
 from competition.tasks import Target
 
 # Measured in seconds of one core of an AMD EPYC, with TensorFlow, on convolutions of 4 to 64 filters over 16 to 32 px.
-SHARE = 0.5  # of a matrix product's rate that a network reaches; 0.6 to 0.9 on one core, less the more there are
+SHARE = 0.5  # of a matrix product's rate that a network reaches at least; 0.6 to 0.9 from 32 filters on
 STEP_SECONDS = 0.004  # of a training step besides its multiply-adds
 TRIAL_SECONDS = 3.0  # to build a model and trace its training; 2.4 to 3.2
 PROCESS_SECONDS = 4.0  # to import Keras; 3.1 to 4.3
@@ -44,8 +44,8 @@ class Forecast:
     Attributes:
         trials: those that are repeated on another fold included.
         workers: trials at a time.
-        seconds_low, seconds, seconds_high: of one trial: the cheapest known of, with the values as they stand, and the
-            dearest.
+        seconds_low, seconds, seconds_high: of one trial at the cheaper end of the space, with the values as they stand,
+            and at the dearer end.
         total_seconds: of the search, all trials taking ``seconds``.
         bytes: on disk while it runs.
     """
@@ -70,6 +70,9 @@ def forecast(
     params: TuneParams, recipe: Recipe, shape: Shape, target: Target, n_train: int, n_val: int, rate_flops: float
 ) -> Forecast | None:
     """Reckon with the values as they stand, and with the lowest and the highest of the space.
+
+    Of trials of six models, 4 epochs each on one core, it said 0.95 to 1.7 times what was measured. Views that are
+    rendered anew for every epoch (``augment.views: 0``) are not in it.
 
     Args:
         params: the search.

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import keras_tuner
@@ -80,12 +81,17 @@ class Oracle(keras_tuner.Oracle):
 def read(told: Told) -> Attempt:
     """Read a trial of KerasTuner's."""
     held = told.hyperparameters.values
-    asked = json.loads(held[TASK])
-    task = Task(**{**asked, "bars": tuple(asked["bars"])})
-    if OUTCOME not in held:
-        return Attempt(task, None)
-    outcome = json.loads(held[OUTCOME])
-    return Attempt(task, Outcome(**{**outcome, "scores": tuple(outcome["scores"])}))
+    return _read(held[TASK], held.get(OUTCOME))
+
+
+@lru_cache(maxsize=10_000)  # every question to the oracle goes through all trials
+def _read(asked: str, told: str | None) -> Attempt:
+    task = json.loads(asked)
+    outcome = json.loads(told) if told else None
+    return Attempt(
+        Task(**{**task, "bars": tuple(task["bars"])}),
+        Outcome(**{**outcome, "scores": tuple(outcome["scores"])}) if outcome else None,
+    )
 
 
 class LostError(Exception):

@@ -218,7 +218,7 @@ def _at(span: Range, share: float) -> Scalar:
 
 
 def _share(span: Range, value: Scalar) -> float:
-    """Return the share of the range at which a number stands; ``_at`` leads back to it."""
+    """Return the share of the range at which a number stands; ``_at`` leads back to it, nearly so on a log scale."""
     if span.choice is not None:
         return sorted(span.choice).index(value) / max(len(span.choice) - 1, 1)
     (low, high), number = (float(end) for end in _ends(span)), float(value)
@@ -244,11 +244,11 @@ def _count(space: Space, paths: list[str], values: Values, limit: int) -> int:
         return limit + 1
     told_apart = {value for span in space.values() for value in span.when.get(path, ())}
     told_apart &= set(listed(space[path]) or ())
-    total = 0
+    others = length - len(told_apart)
+    total = others * _count(space, rest, values, limit) if others else 0
     for value in told_apart:
-        total += _count(space, rest, {**values, path: value}, limit)
-    if length > len(told_apart):
-        total += (length - len(told_apart)) * _count(space, rest, values, limit)
+        if total <= limit:
+            total += _count(space, rest, {**values, path: value}, limit)
     return min(total, limit + 1)
 
 

@@ -29,7 +29,9 @@ class Child:
     def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
         context = multiprocessing.get_context(START)
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_begin, args=(work, theirs, arguments))  # type: ignore[attr-defined]
+        self._process = context.Process(  # type: ignore[attr-defined]
+            target=_begin, args=(work, theirs, arguments), daemon=True
+        )
         # It never hears Ctrl-C: we do, and end it. In the midst of its imports it would not end without a word.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:

@@ -9,7 +9,7 @@ from enum import Enum
 from itertools import pairwise
 
 from competition.search.outcomes import Attempt, Search, Task, Values, best
-from competition.search.proposals import Past, Proposal, Signal, brackets, propose
+from competition.search.proposals import Past, Signal, brackets, propose
 from competition.search.pruning import bars
 
 LEARNING = ("bayesian", "tpe")  # tuners that go by the scores of the trials just before
@@ -87,33 +87,31 @@ def may_go_on(search: Search, ended: Sequence[Attempt]) -> list[Attempt]:
 
 def _next_trial(search: Search, tried: Sequence[Attempt], possible: Callable[[Values], bool]) -> Task | Next:
     params, number = search.params, len(tried) + 1
+    known = tried[: max(number - params.workers, 0)]
+    learns, prunes = params.tuner in LEARNING, params.prune and params.tuner != "hyperband"
     if number > params.max_trials:
         return Next.END
-    prunes = params.prune and params.tuner != "hyperband"
-    by_scores = params.tuner in LEARNING or prunes or params.minutes > 0
-    proposal: Proposal | Signal = Signal.WAIT
-    for known in range(max(number - params.workers, 0) if by_scores else 0, number):
-        if any(trial.outcome is None for trial in tried[:known]):
-            return Next.WAIT
-        if is_late(search, tried[:known]):
-            return Next.END
-        proposal = propose(
-            params,
-            seed=search.seed,
-            greater=search.greater,
-            number=number,
-            past=[_past(trial, trial.number <= known) for trial in tried],
-            possible=possible,
-        )
-        if proposal is not Signal.WAIT:
-            break
-    if isinstance(proposal, Signal):
+    if (learns or prunes or params.minutes) and any(trial.outcome is None for trial in known):
+        return Next.WAIT
+    if is_late(search, known):
         return Next.END
-    earlier = [trial.outcome.scores for trial in tried[:known] if trial.outcome and trial.score is not None]
-    stops = bars(earlier, proposal.epochs) if prunes else ()
+    # The tuners that do not learn so propose the same whatever they are told, if they propose anything.
+    seen = [trial.number <= len(known) if learns else trial.outcome is not None for trial in tried]
+    proposal = propose(
+        params,
+        seed=search.seed,
+        greater=search.greater,
+        number=number,
+        past=[_past(trial, is_seen) for trial, is_seen in zip(tried, seen, strict=True)],
+        possible=possible,
+    )
+    if isinstance(proposal, Signal):
+        return Next.WAIT if proposal is Signal.WAIT else Next.END
+    curves = [trial.outcome.scores for trial in known if trial.outcome and trial.score is not None]
+    stops = bars(curves, proposal.epochs) if prunes else ()
     return Task(number, proposal.values, params.fold, proposal.epochs, stops, search.greater, proposal.continues)
 
 
-def _past(trial: Attempt, is_known: bool) -> Past:
-    score = trial.score if is_known else None
-    return Past(trial.number, trial.values, score, running=not is_known, epochs=trial.task.epochs)
+def _past(trial: Attempt, is_seen: bool) -> Past:
+    score = trial.score if is_seen else None
+    return Past(trial.number, trial.values, score, running=not is_seen, epochs=trial.task.epochs)

@@ -69,7 +69,7 @@ class Training:
         """Start Keras."""
         from competition import backend
 
-        backend.start(self.threads)
+        backend.start(self.threads, Recipe.model_validate_json(self.recipe).train.deterministic)
 
     def __call__(self, task: Task, folder: Path) -> Curve:
         from competition.fitting import Epoch, fit

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CHIEF = "chief"  # KerasTuner knows it by this in its name
 LOCAL = "127.0.0.1"
+ANY = ("0.0.0.0", "[::]")  # all networks of a machine
 TOLD_SECONDS = 0.05  # between two looks of the chief at what has ended
 LEAVE_SECONDS = 3  # that workers of other machines have to hear that the search is over
 PATIENCE_SECONDS = 120  # that a worker of another machine waits for the chief
@@ -62,7 +63,12 @@ class Address:
     @property
     def near(self) -> "Address":
         """What to call from this machine."""
-        return Address(LOCAL, self.port) if self.host in ("0.0.0.0", "[::]") else self
+        return Address(LOCAL, self.port) if self.host in ANY else self
+
+    @property
+    def far(self) -> "Address":
+        """What to call from another."""
+        return Address(socket.gethostname(), self.port) if self.host in ANY else self
 
     def bound(self) -> "Address":
         """Return the same with a free port for 0.
@@ -341,8 +347,8 @@ def _tell(pipe: Connection, oracle: "Oracle") -> None:
     before: list[Task] = []
     while not oracle.error:
         time.sleep(TOLD_SECONDS)
-        doers = {int(trial.trial_id) + 1: name for name, trial in list(oracle.ongoing_trials.items())}
         attempts = oracle.told()
+        doers = {int(trial.trial_id) + 1: name for name, trial in list(oracle.ongoing_trials.items())}
         ended = [attempt for attempt in attempts if attempt.outcome and attempt.number not in told]
         running = [attempt.task for attempt in attempts if not attempt.outcome]
         told.update(attempt.number for attempt in ended)

@@ -7,33 +7,46 @@ from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
 from competition import backend
 from competition.arrays import open_array
-from competition.artifacts import read_json, require, stage_folder, write_csv
+from competition.artifacts import read_json, read_samples, require, stage_folder, write_csv
 from competition.console import say
 from competition.errors import CompetitionError
-from competition.layout import CONTRACT, HYPERPARAMETERS, POLICY, SAMPLES, TRIALS, pixels
+from competition.layout import (
+    CONTRACT,
+    FINALISTS,
+    HYPERPARAMETERS,
+    IMPORTANCE,
+    PARALLEL,
+    POLICY,
+    SAMPLES,
+    TRIALS,
+    pixels,
+)
 from competition.parallel import cores
 from competition.params import TuneParams
 from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.scores import find_metric
 from competition.search.board import Board
+from competition.search.forecast import Forecast, forecast, measure_rate
 from competition.search.outcomes import Attempt, Search, best
 from competition.search.processes import TrialProcess
 from competition.search.results import Results
 from competition.search.schedule import is_late, split
+from competition.search.summary import beats, importance, parallel, tell
 from competition.search.training import Impossible, Training
-from competition.search.trials import SHOWN, lend_a_hand, search
+from competition.search.trials import lend_a_hand, search
 from competition.search.workers import Address
 from competition.seeds import derive
+from competition.shapes import NEEDS_KERAS
 from competition.state import keyed
 from competition.tasks import Target
 
-FINALISTS = "finalists.csv"
 COLUMNS = ("trial", "score", "best", "epochs", "reason")
 
 
@@ -67,6 +80,8 @@ def tune(
         trials.csv: trial, score (empty if it failed), best (score so far), epochs (trained), reason (why it failed or
             was stopped), and a column for each value of the space (empty where its condition does not hold).
         hyperparameters.yaml: dotted path: value, of the best trial; empty with ``max_trials: 0``.
+        importance.csv: path, importance: how much of the score's variation each value of the space makes.
+        parallel.csv: trial, axis, position, text, score: the trials in parallel coordinates.
         finalists.csv: trial, fold_<k> (its score on that fold) for two folds, mean; if there are finalists.
 
     A healthy run:
@@ -81,14 +96,16 @@ def tune(
     with stage_folder(out) as folder:
         if not params.max_trials:
             write_csv(folder / TRIALS, pd.DataFrame(columns=[*COLUMNS, *params.space]))
+            _summarise(params, [], folder, seed)
             (folder / HYPERPARAMETERS).write_text("{}\n")
             say("tune: no search; train takes the values of params.yaml")
             return
         plan, training, results = _plan(params, recipe, prepared, augmented, state, seed, threads)
-        # The forecast's place: nothing is trained yet. `training.recipe`, `plan` and `results` are what there is.
+        if told_before := _forecast(params, training, prepared):
+            say(f"tune: {told_before}")
         is_alone = params.workers == 1 and listen is None
         if is_alone:
-            backend.start(training.threads)
+            backend.start(training.threads, recipe.train.deterministic)
         with Board(plan, metric.name) as board, TrialProcess(training) if is_alone else nullcontext(training) as apart:
             trials, passed_over = search(
                 plan,
@@ -97,7 +114,9 @@ def tune(
                 on_trial=board.add,
                 listen=Address.read(listen) if listen else None,
                 here=here,
-                on_start=lambda address: say(f"tune: others join at {address}") if listen else None,
+                on_start=lambda address: (
+                    say(f"tune: others join with: compete tune --worker {address.far}") if listen else None
+                ),
             )
         tried, repeated = split(plan, trials)
         winner, told = _choose(plan, tried, repeated, passed_over, metric.name)
@@ -106,12 +125,12 @@ def tune(
             write_csv(folder / FINALISTS, _finalists(plan, tried, repeated))
         with (folder / HYPERPARAMETERS).open("w", encoding="utf-8") as file:
             YAML().dump({path: winner.values[path] for path in params.space if path in winner.values}, file)
-        # The summary's place: `tried` and `repeated`, and of the best trials what they predict of the validation
-        # samples, float32 (n, k). Those trained on another machine have left it there.
-        paths = {trial.number: results.predictions(trial) for trial in best(plan, tried, SHOWN)}
-        paths = {number: path for number, path in paths.items() if path.exists()}
+        _summarise(params, tried, folder, seed)
+        lead = _lead(plan, tried, results, prepared, seed)
     results.tidy()
     say(told)
+    if lead:
+        say(f"tune: {lead}")
     for line in _remarks(plan, tried, passed_over, out):
         say(f"tune: {line}")
 
@@ -159,7 +178,7 @@ def _plan(
     shared = max(1, cores() // params.workers) if threads == "auto" else int(threads)
     parameters = {
         "seed": seed,
-        "recipe": recipe.model_dump(mode="json", exclude={"train": {"folds"}}),
+        "recipe": recipe.model_dump(mode="json", exclude={"train": {"folds", "seeds", "refit"}}),
         "fraction": params.fraction,
         "fold": params.fold,
     }
@@ -181,6 +200,39 @@ def _plan(
         recipe.model_dump_json(), prepared.absolute(), augmented.absolute(), params.fraction, fit_seed, shared
     )
     return plan, training, Results(folder.absolute(), run=uuid.uuid4().hex)
+
+
+def _forecast(params: TuneParams, training: Training, prepared: Path) -> Forecast | None:
+    """Reckon what the search will take; a backbone's shapes would start Keras here, so of it nothing is said."""
+    recipe = Recipe.model_validate_json(training.recipe)
+    if recipe.model.family in NEEDS_KERAS:
+        return None
+    samples = read_samples(prepared)
+    folds = samples.loc[samples["split"] == "train", "fold"]
+    n_val = int((folds == params.fold).sum())
+    contract, shape = read_json(prepared / CONTRACT), open_array(prepared / pixels("train")).shape[1:]
+    rate = measure_rate(training.threads * params.workers)
+    return forecast(params, recipe, shape, Target.of(contract), len(folds) - n_val, n_val, rate)
+
+
+def _summarise(params: TuneParams, tried: Sequence[Attempt], folder: Path, seed: int) -> None:
+    """Write what the plots of the search show."""
+    write_csv(folder / IMPORTANCE, importance(params.space, tried, derive(seed, "tune", "importance")))
+    write_csv(folder / PARALLEL, parallel(params.space, tried))
+
+
+def _lead(plan: Search, tried: Sequence[Attempt], results: Results, prepared: Path, seed: int) -> str:
+    """Say whether the best trial beats the second by more than the noise; nothing if their predictions are not here."""
+    first_two = best(plan, tried, 2)
+    paths = [results.predictions(trial) for trial in first_two]
+    if len(first_two) < 2 or not all(path.exists() for path in paths):
+        return ""
+    contract, samples = read_json(prepared / CONTRACT), read_samples(prepared)
+    metric, target = find_metric(contract["metric"]), Target.of(contract)
+    held = samples[(samples["split"] == "train") & (samples["fold"] == plan.params.fold)]
+    first, second = (np.load(path) for path in paths)
+    difference = beats(metric, target, target.truth(list(held["label"])), first, second, derive(seed, "tune", "lead"))
+    return tell(first_two[0].number, first_two[1].number, difference)
 
 
 def _choose(
@@ -256,13 +308,13 @@ def _remarks(plan: Search, tried: Sequence[Attempt], passed_over: Sequence[str],
     known = sum(trial.outcome.known for trial in tried if trial.outcome)
     told = []
     if failed := kinds.count("failed"):
-        told.append(f"{failed} trials failed, see {out / TRIALS}")
+        told.append(f"{failed} trial{'s' * (failed > 1)} failed, see {out / TRIALS}")
     if stopped := kinds.count("stopped"):
-        told.append(f"{stopped} trials were stopped, for they were below the median")
+        told.append(f"{stopped} of {len(tried)} trials stopped early, below the median of the others")
     if known:
-        told.append(f"{known} trials were known from before and not trained again")
+        told.append(f"{known} of {len(tried)} trials were known from before")
     if passed_over:
-        told.append(f"{len(passed_over)} points of the space cannot be built and were passed over")
+        told.append(f"{len(passed_over)} points of tune.space cannot be built and were passed over")
     if len(tried) < params.max_trials:
         why = f"{params.minutes} minutes were over" if is_late(plan, tried) else "there is no other point"
         told.append(f"{why} after {len(tried)} trials of {params.max_trials}")
