@@ -4,8 +4,13 @@ python benchmarks/report.py
 """
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
+
+from rivals import table
+
+from competition.presets import list_presets
 
 HERE = Path(__file__).parent
 
@@ -56,12 +61,62 @@ def main() -> None:
         "",
         "Revisions: " + ", ".join(f"{result['name']} {result['env']['revision'][:12]}" for result in results) + ".",
     ]
-    lines += layouts() + decoding() + growth()
+    lines += articles() + rivals() + layouts() + decoding() + growth()
     (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read(name: str) -> list[dict[str, Any]]:
     return json.loads((HERE / name).read_text())
+
+
+def articles() -> list[str]:
+    """One line for each preset of an article that was run, the article's space beside ours at the same budget."""
+    if not (HERE / "articles.json").exists():
+        return []
+    results = read("articles.json")
+    lines = [
+        "",
+        "## The articles the project was founded on",
+        "",
+        "`python benchmarks/articles.py PRESET --datasets DIR`: test scores of the article's space and budget (its",
+        "trials, their epochs, the epochs of the training), and of our family preset at the same budget. With several",
+        "seeds: mean, and lowest to highest; with one: the 95 % interval over the test samples. Minutes are of the whole",
+        "pipeline, one seed. The photographs of the gala contest are not to be had: its preset runs on dance-form.",
+        "",
+        "| preset | the article | its space here | ours | trials run | seeds | minutes, ours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    expected = {preset.name: preset.expected for preset in list_presets()}
+    for name in dict.fromkeys(result["preset"] for result in results):
+        sides = []
+        for ours in (False, True):
+            mine = [each for each in results if each["preset"] == name and bool(each["ours"]) == ours]
+            sides.append((mine, *_test_scores(mine)))
+        (theirs, score, minutes), (_, other, longer) = sides
+        trials = f"{theirs[0]['trials']} of {theirs[0]['budget']['tune.max_trials']}" if theirs else ""
+        lines.append(
+            f"| {name} | {expected[name]} | {score} | {other} | {trials} | {len(theirs)} | {minutes}, {longer} |"
+        )
+    return lines
+
+
+def _test_scores(results: list[dict[str, Any]]) -> tuple[str, str]:
+    """Return the score of some runs of one thing, and the minutes of one of them, as text."""
+    if not results:
+        return "not run", ""
+    metric = next(key for key in results[0]["out_of_fold"] if key not in ("low", "high", "n"))
+    lines = [next(line for line in each["score"] if line.startswith(f"{metric} ")) for each in results]
+    values = [float(line.split()[1]) for line in lines]
+    minutes = sum(stage["seconds"] for stage in results[0]["stages"].values()) / 60
+    if len(values) == 1:
+        return f"**{values[0]:.4f}** ({lines[0].split('interval ')[1].split(',')[0]})", f"{minutes:.1f}"
+    return f"**{statistics.fmean(values):.4f}** ({min(values):.4f} to {max(values):.4f})", f"{minutes:.1f}"
+
+
+def rivals() -> list[str]:
+    """This project, a KerasTuner script and AutoKeras at the same wall time, one after another in one run."""
+    paths = sorted(HERE.glob("rivals-*.json"))
+    return ["", "## Side by side", "", *table(paths).splitlines()] if paths else []
 
 
 def layouts() -> list[str]:

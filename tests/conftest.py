@@ -146,7 +146,7 @@ def quick(project: Project) -> None:
         tune__space={"train.learning_rate": {"float": [1.0e-3, 8.0e-3], "sampling": "log"}},
         prepare__folds=2,
         train__folds=2,
-        train__epochs=3,
+        train__epochs=5,
         predict__views=2,
     )
 

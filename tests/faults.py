@@ -7,11 +7,13 @@ one of these ways, looked at, and run again:
     kill-rename  a process is killed right before it renames, removes or makes something in data/ or .compete/
     worker       a process that the main one started is killed at a random instant
     disk         the disk is too small, or is filled by something else at a random instant; then there is room again
-    readonly     the disk becomes read-only at a random instant, then writable again
-    twice        a second command, or a second dvc, starts beside the first
+    readonly     the disk is read-only, or becomes so at a random instant; then it can be written to again
+    twice        a second command starts beside the first
+    twice-dvc    dvc starts beside a command, or beside another dvc
 
-Where nothing else is said a round draws all it does from its seed. What depends on an instant may still need a few
-tries to fail again.
+In half of the rounds other outputs of the stage stand there from before, and in half of them the state of a fit is
+saved after every epoch. A round draws all it does from its seed, which is told where it fails; what depends on an
+instant may still need a few tries to fail again.
 """
 
 import argparse
@@ -415,6 +417,8 @@ def disk(this: Round, change: Callable[[str], bool], folder: Path) -> bool:
 
 
 def readonly(this: Round, change: Callable[[str], bool], folder: Path) -> bool:
+    if folder == this.project:  # where the lock is open for writing, so it can only be done before
+        change("ro")
     process = this.start(faulty=this.saves_all)
     this.sleep()
     while not change("ro") and process.poll() is None:  # busy while a file is open for writing
@@ -495,15 +499,15 @@ STAGES_OF = {"worker": ("prepare", "augment", "tune", "predict")}  # train start
 def run_round(
     reference: Reference, kind: str, stage: str, seed: int, folder: Path, fault: Callable[[Round], bool] | None = None
 ) -> bool:
-    """Break a stage, once or twice, look at it, and run it again.
+    """Break a stage, once or more, look at it, and run it again.
 
     Args:
         reference: what it is compared with.
-        kind: one of `KINDS` and `DISKS`, or only a name if there is a ``fault``.
+        kind: one of `KINDS` and `DISKS`; with a ``fault`` only a name.
         stage: its name.
         seed: of all that is drawn.
         folder: to work in; it must not exist.
-        fault: what breaks the stage instead.
+        fault: breaks the stage instead: once, over old outputs, saving after every epoch.
 
     Returns:
         Whether the fault struck.
@@ -513,7 +517,8 @@ def run_round(
         SkippedError: it cannot be tried here.
     """
     rng = random.Random(f"{seed} {kind} {stage}")
-    has_old, saves_all = rng.random() < 0.5, rng.random() < 0.5
+    has_old, saves_all = (rng.random() < 0.5 or fault is not None for _ in range(2))
+    times = 1 if fault or kind == "twice" else rng.choice((1, 1, 1, 2, 3))
     this = Round(reference, stage, rng, folder, has_old=has_old, saves_all=saves_all)
     folder.mkdir(parents=True)
     with ExitStack() as stack:
@@ -526,10 +531,10 @@ def run_round(
             return fault(this)
         this.copy()
         is_hit = False
-        for _ in range(1 if kind == "twice" or rng.random() < 0.7 else 2):
+        for _ in range(times):
             is_hit |= fault(this)
             this.check_visible()
-            if rng.random() < 0.3:
+            if rng.random() < 0.5:
                 shutil.rmtree(this.outputs, ignore_errors=True)  # as DVC does before it runs a stage again
         this.finish()
     return is_hit

@@ -69,7 +69,7 @@ def test_straight_from_the_download(replica: Replica, tmp_path: Path, monkeypatc
     prepare(read.prepare, read.data, out=folders["prepare"], seed=1)
     augment(read.augment, prepared=folders["prepare"], out=folders["augment"], seed=1)
     tune(read.tune, read.recipe, **made, out=folders["tune"], state=tmp_path / "state", seed=1, threads=2)
-    train(read.recipe, **made, tuned=folders["tune"], out=folders["train"], seed=1, threads=2)
+    train(read.recipe, **made, tuned=folders["tune"], out=folders["train"], state=tmp_path / "state", seed=1, threads=2)
     predict(read.predict, prepared=folders["prepare"], trained=folders["train"], out=folders["predict"], seed=1,
             threads=2)  # fmt: skip
     contract = json.loads((folders["prepare"] / "contract.json").read_text())

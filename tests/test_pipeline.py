@@ -41,7 +41,9 @@ def test_every_output_is_there(project: Project) -> None:
     assert {path.name for path in (data / "augment").iterdir()} == {
         "view-0.npy", "view-1.npy", "policy.json", "preview.png"
     }  # fmt: skip
-    assert {path.name for path in (data / "tune").iterdir()} == {"trials.csv", "hyperparameters.yaml"}
+    assert {path.name for path in (data / "tune").iterdir()} == {
+        "trials.csv", "hyperparameters.yaml", "importance.csv", "parallel.csv"
+    }  # fmt: skip
     assert {path.name for path in (data / "train").iterdir()} == {
         "fold-0.weights.h5", "fold-1.weights.h5", "contract.json", "oof.csv", "metrics.json", "history.csv",
         "mistakes.png", "env.json"
@@ -333,7 +335,7 @@ def test_ctrl_c_ends_a_search_quietly(project: Project) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell has it ignored
     )  # fmt: skip
-    assert process.stdout and "trial 1/50" in process.stdout.readline()
+    assert process.stdout and any("trial 1/50" in line for line in process.stdout)
     workers = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=60)[1]

@@ -1,6 +1,7 @@
 """A search space as points, checked against all combinations of all values."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -108,6 +109,12 @@ def test_log_ranges_are_uniform_over_the_logarithm_and_reach_both_ends(path: str
     assert shares == pytest.approx([1 / 3] * 3, abs=0.06)  # an integer's lowest values span more than their share
 
 
+def test_an_integer_has_the_share_of_what_is_rounded_to_it() -> None:
+    drawn = [values["a"] for values in points.draw_many({"a": Range(int=(1, 3), sampling="log")}, generator(), 3000)]
+    shares = np.bincount(drawn, minlength=4)[1:] / len(drawn)
+    assert shares == pytest.approx([math.log(3, 7), math.log(5 / 3, 7), math.log(7 / 5, 7)], abs=0.03)
+
+
 def test_a_path_draws_the_same_whatever_else_is_in_the_space() -> None:
     alone = points.draw({"rate": ENDLESS["rate"]}, generator(5))
     first, second = points.draw(ENDLESS, generator(5)), points.draw(ENDLESS, generator(6))
@@ -183,7 +190,9 @@ def test_neighbours_differ_a_little_and_stay_in_the_space() -> None:
     rates = np.log10([other["rate"] for other in near if other["rate"] != 1e-3])
     assert 0.2 < rates.std() < 0.4  # a tenth of three decades
     assert {other["optimizer"] for other in near} == {"adam", "sgd", "rmsprop"}
-    assert all(points.neighbour({"a": Range(float=(0.0, 1.0))}, {"a": 0.0}, rng)["a"] > 0 for _ in range(20))
+    for end in (0.0, 1.0):
+        turned = [points.neighbour({"a": Range(float=(0.0, 1.0))}, {"a": end}, rng)["a"] for _ in range(20)]
+        assert all(0 < value < 1 for value in turned)
     assert {"b", "c"} <= set().union(*(points.neighbour(SPACE, {"a": 1, "e": True}, rng) for _ in range(300)))
     coarse = {"a": Range(int=(1, 3)), "b": Range(choice=(8, 16, 32, 64))}
     near = [points.neighbour(coarse, {"a": 3, "b": 16}, rng) for _ in range(100)]

@@ -1,7 +1,10 @@
 """What a search tries next, on known functions instead of training."""
 
 import math
+import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,8 +15,9 @@ import pytest
 from competition.errors import CompetitionError
 from competition.params import Range, TuneParams
 from competition.search.outcomes import Values
-from competition.search.points import Space, count, enumerate_points, is_active
+from competition.search.points import Space, count, encode, enumerate_points, is_active
 from competition.search.proposals import Past, Proposal, Signal, brackets, propose
+from tests.conftest import ROOT
 
 MIXED = {
     "layers": Range(int=(0, 3)),
@@ -103,6 +107,20 @@ def test_a_proposal_depends_on_its_arguments_only(tuner: str) -> None:
         assert search(tuner, space, 11, known, seed=2) != past
 
 
+def test_another_process_proposes_the_same() -> None:
+    """Also where sets of text have another order."""
+    code = (
+        "from tests.test_proposals import *\n"
+        "print([trial.values for tuner in MODELS for space in (MIXED, SMALL) for trial in search(tuner, space, 10)])"
+    )
+    here = [trial.values for tuner in MODELS for space in (MIXED, SMALL) for trial in search(tuner, space, 10)]
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(here)
+
+
 @pytest.mark.parametrize("tuner", ALL)
 def test_a_longer_search_and_one_that_goes_on_begin_alike(tuner: str) -> None:
     space = space_of(tuner)
@@ -180,6 +198,12 @@ def test_an_endless_space_without_a_possible_point_ends(tuner: str) -> None:
             assert proposal is Signal.END
 
 
+def test_the_last_point_of_a_large_space_is_found() -> None:
+    space = {"n": Range(int=(1, 9000))}
+    past = [Past(number, {"n": number}, 0.5, False, 9) for number in range(1, 9000)]
+    assert ask("random", space, past) == Proposal({"n": 9000}, 9, None, 0)
+
+
 def test_grid_goes_through_the_points_in_their_order() -> None:
     points = list(enumerate_points(SMALL))
     assert [trial.values for trial in search("grid", SMALL, 100)] == points
@@ -206,17 +230,22 @@ def test_grid_refuses_a_range_without_end(span: Range, advice: str) -> None:
 
 @pytest.mark.parametrize("tuner", MODELS)
 def test_what_is_running_is_not_proposed_nor_its_like(tuner: str) -> None:
-    """Two trials run; without their places known, the third proposal would be one of theirs."""
-    past = search(tuner, STEPPED, 12, known)
-    for _ in range(2):
-        proposal = ask(tuner, STEPPED, past)
-        assert isinstance(proposal, Proposal)
-        past.append(Past(len(past) + 1, proposal.values, None, True, 9))
-    third = ask(tuner, STEPPED, past)
-    assert isinstance(third, Proposal)
-    assert len({key(values) for values in (past[-2].values, past[-1].values, third.values)}) == 3
-    rates = [math.log10(values["rate"]) for values in (past[-2].values, past[-1].values, third.values)]
-    assert len({round(rate, 6) for rate in rates}) == 3
+    """With one trial running, the next is farther from it than it would be if that were not known."""
+    apart: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(10):
+        past = search(tuner, MIXED, 12, known, seed=seed)
+        first = ask(tuner, MIXED, past, seed=seed)
+        assert isinstance(first, Proposal)
+        running = [*past, Past(13, first.values, None, True, 9)]
+        for told in (True, False):
+            second = ask(tuner, MIXED, running if told else past, seed=seed, number=14)
+            assert isinstance(second, Proposal)
+            apart[told].append(float(np.linalg.norm(encode(MIXED, second.values) - encode(MIXED, first.values))))
+            if told:
+                third = ask(tuner, MIXED, [*running, Past(14, second.values, None, True, 9)], seed=seed)
+                assert isinstance(third, Proposal)
+                assert len({key(proposal.values) for proposal in (first, second, third)}) == 3
+    assert np.mean(apart[True]) > 1.2 * np.mean(apart[False])
 
 
 @pytest.mark.parametrize("tuner", MODELS)
@@ -259,11 +288,11 @@ def test_a_proposal_takes_little_time(tuner: str) -> None:
 
 @pytest.mark.parametrize("tuner", MODELS)
 def test_models_know_the_order_of_numbers_in_a_choice(tuner: str) -> None:
-    numbers = list(range(600))  # more than are listed
+    numbers = list(range(310))  # more than the Gaussian process lists
     random.Random(1).shuffle(numbers)
     space = {"n": Range(choice=tuple(numbers))}
-    found = [search(tuner, space, 24, lambda values: -abs(values["n"] - 200.0), seed=seed)[12:] for seed in range(3)]
-    assert np.median([abs(trial.values["n"] - 200) for past in found for trial in past]) < 105  # 150 by chance
+    found = [search(tuner, space, 24, lambda values: -abs(values["n"] - 100.0), seed=seed)[12:] for seed in range(3)]
+    assert np.median([abs(trial.values["n"] - 100) for past in found for trial in past]) < 50  # 58 by chance
 
 
 @pytest.mark.parametrize("tuner", ALL)
@@ -275,14 +304,22 @@ def test_a_space_of_one_point(tuner: str) -> None:
 def test_models_have_less_regret_than_chance() -> None:
     """How far the best of 20 trials is from the best there is, in the mean over 20 seeds."""
     regrets = {
-        tuner: np.mean(
-            [1 - max(trial.score or 0 for trial in search(tuner, MIXED, 20, known, seed=seed)) for seed in range(20)]
-        )
+        tuner: [1 - max(trial.score or 0 for trial in search(tuner, MIXED, 20, known, seed=seed)) for seed in range(20)]
         for tuner in ("random", "tpe", "bayesian")
     }
-    print(regrets)
-    assert regrets["tpe"] < 0.6 * regrets["random"]  # 0.029 and 0.088 measured
-    assert regrets["bayesian"] < 0.2 * regrets["random"]  # 0.004
+    mean = {tuner: float(np.mean(those)) for tuner, those in regrets.items()}
+    print(mean, np.median(regrets["bayesian"]))
+    assert mean["tpe"] < 0.6 * mean["random"]  # 0.029 and 0.088 measured
+    assert mean["bayesian"] < 0.2 * mean["random"]  # 0.003
+    assert np.median(regrets["bayesian"]) < 0.001  # for it looks closely around the best
+
+
+def test_optuna_says_nothing() -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    ask("tpe", MIXED, search("random", MIXED, 8, known))
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
 
 
 def test_brackets_are_those_of_the_paper() -> None:

@@ -307,11 +307,12 @@ def test_a_curve_answers_what_it_reaches() -> None:
     assert curve.answer(task(3, 0.2, 0.45)).kind == "done"
     assert curve.answer(task(9, 0.2, greater=False)).kind == "stopped"
     assert curve.answer(task(3, 0.3, 0.35, greater=False)).kind == "done"  # the best so far counts
+    assert Curve((0.3, 0.5, 0.4, 0.6)).answer(task(4, None, None, 0.45)).kind == "done"
 
 
 def test_bars_are_medians_of_mean_scores() -> None:
-    curves = [(0.1, 0.3, 0.5), (0.2, 0.2, 0.8), (0.4, 0.8), (0.6, 0.4, 0.5), (0.9,)]
-    assert bars(curves, 4) == pytest.approx((0.4, 0.35, None))  # (0.2 + 0.5) / 2, and three are too few
+    curves = [(0.1, 0.5, 0.5), (0.2, 0.4, 0.8), (0.4, 0.8), (0.6, 0.4, 0.5), (0.9,)]
+    assert bars(curves, 4) == pytest.approx((0.4, 0.4, None))  # three are too few
     assert bars(curves[:3], 4) == (None, None, None)
     assert bars(curves, 1) == ()
 

@@ -25,7 +25,7 @@ import pytest
 
 from competition.errors import CompetitionError
 from competition.search import processes, workers
-from competition.search.outcomes import DIED, Attempt, Curve, Search, Task
+from competition.search.outcomes import DIED, Attempt, Curve, Search, Task, Values
 from competition.search.trials import lend_a_hand, search
 from competition.search.workers import Address
 from tests.conftest import ROOT
@@ -76,8 +76,9 @@ def one(
         changed: of its description.
     """
     evaluate = {"fake": Fake(seconds), "fails": Fake(fails=True), "full": Full(), "dies": Dies(most=32),
-                "dead": Dead()}[kind]  # fmt: skip
+                "dead": Dead(), "broken": Fake()}[kind]  # fmt: skip
     searched, held = replace(two_workers(**changed), key=key), results(Path(folder))
+    searched = replace(searched, impossible=broken) if kind == "broken" else searched
     if join:
         did = partial(print, "did", flush=True)
         return lend_a_hand(searched, evaluate, held, Address.read(join), lambda attempt: did(attempt.number))
@@ -116,6 +117,10 @@ def watch(crew: type[workers._Crew]) -> None:
 def described(attempt: Attempt) -> list[object]:
     assert attempt.outcome
     return [attempt.number, attempt.values, attempt.outcome.scores, attempt.outcome.kind, attempt.reason]
+
+
+def broken(values: Values) -> str:
+    raise OSError(5, "in the chief")
 
 
 @dataclass(frozen=True)
@@ -210,10 +215,15 @@ def test_the_trials_are_the_same_if_a_worker_and_the_chief_are_killed(tmp_path: 
     assert trained(tmp_path / "found") <= trained(tmp_path / "expected")  # one may be killed before it is counted
 
 
-def test_the_trials_are_the_same_if_the_search_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "endings"), [(1, (signal.SIGKILL,)), (2, (signal.SIGKILL, signal.SIGINT))], ids=["one", "two"]
+)
+def test_the_trials_are_the_same_if_the_search_is_killed(
+    count: int, endings: tuple[signal.Signals, ...], tmp_path: Path
+) -> None:
     """Kill it at random instants, end it by Ctrl-C, and let it end."""
-    chance, quick = random.Random(1), {"folder": tmp_path / "found", "seconds": 0.1}
-    for ending in (signal.SIGKILL, signal.SIGINT):
+    chance, quick = random.Random(count), {"folder": tmp_path / "found", "seconds": 0.1, "workers": count}
+    for ending in endings:
         searching = Running(quick)
         searching.until("trial")
         time.sleep(chance.uniform(0, 1.0))
@@ -223,7 +233,7 @@ def test_the_trials_are_the_same_if_the_search_is_killed(tmp_path: Path) -> None
             searching.process.send_signal(ending)
         said = searching.end(-ending)
         assert not any(line.startswith("[") for line in said), "it ended before it was killed"
-    assert Running(quick).found() == [expected(tmp_path)]
+    assert Running(quick).found() == [expected(tmp_path, workers=count)]
     assert trained(tmp_path / "found") <= trained(tmp_path / "expected")
 
 
@@ -236,9 +246,10 @@ def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
         {"folder": tmp_path / "full", "kind": "full"},
         {"folder": tmp_path / "dies", "kind": "dies", "tuner": "random", "trials": 5, "prune": False},
         {"folder": tmp_path / "dead", "kind": "dead"},
+        {"folder": tmp_path / "broken", "kind": "broken"},
     )
     searching.until("trial")
-    four, band, fails, full, dies, dead = searching.found()
+    four, band, fails, full, dies, dead, broken = searching.found()
     assert four == expected(tmp_path, workers=4)
     assert band == expected(tmp_path / "bands", tuner="hyperband", trials=14, epochs=9)
     assert trained(tmp_path / "band") == trained(tmp_path / "bands/expected")
@@ -251,6 +262,7 @@ def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
         assert (kind, reason, len(scores)) == (("failed", DIED, 0) if killed else ("done", "", 4))
     assert {kind for _, _, _, kind, _ in dies} == {"failed", "done"}
     assert re.match("error the process of the search's worker-[01] died 6 times", dead)
+    assert broken == "error [Errno 5] in the chief"
 
 
 def test_others_join_and_are_not_waited_for_when_they_are_gone(tmp_path: Path) -> None:

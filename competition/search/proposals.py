@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 DRAWS = 1000  # in vain, before what is left of a space is listed, or the search ends if that cannot be
 FEW_POINTS = 10_000  # of a space that is listed to find what is left of it
 ASKED = 20  # proposals of one model before a point is drawn at random instead
-CANDIDATES = 500  # points among which the Gaussian process chooses; all of a space that has no more
-NEIGHBOURS = 200  # of the best point, besides
+CANDIDATES = 300  # points among which the Gaussian process chooses; all of a space that has no more
+NEIGHBOURS = 100  # of the best point, besides
 # Bounds of the kernel's lengths, where a range is 1 long. With 0.05 to 20 the regret after 20 trials was three to six
 # times as large on two of three functions, for so few scores fit any length; so it was with one length for all ranges.
 LENGTHS = (0.5, 2.0)

@@ -32,6 +32,8 @@ ANY = ("0.0.0.0", "[::]")  # all networks of a machine
 TOLD_SECONDS = 0.05  # between two looks of the chief at what has ended
 LEAVE_SECONDS = 3  # that workers of other machines have to hear that the search is over
 PATIENCE_SECONDS = 120  # that a worker of another machine waits for the chief
+MOST_LOST = 20  # answers of a chief, one after the other, that a worker does without; a new chief costs one or two
+LOST_PAUSE_SECONDS = 0.25  # after each
 MOST_DEATHS = 5  # of one process between two trials; a killed trial is given up before
 LOST_TIMES = 5  # the longest trial, after which a trial of another machine is done here too
 LOST_SECONDS = 60  # but no less
@@ -389,15 +391,15 @@ def _ask(pipe: Connection, work: Work, name: str, most_trials: int, patience: fl
 
     oracle_client.TIMEOUT = PATIENCE_SECONDS  # its own is an hour
     remembering = work.remember(work.evaluate)
-    done = 0
+    done = lost = 0
 
     def answer(task: Task) -> Outcome:
         pipe.send(task)
         return remembering(task)
 
     def tell(trial: Attempt) -> None:
-        nonlocal done
-        done += 1
+        nonlocal done, lost
+        done, lost = done + 1, 0
         pipe.send(trial)
 
     while True:
@@ -414,8 +416,13 @@ def _ask(pipe: Connection, work: Work, name: str, most_trials: int, patience: fl
             return Stop()
         except EnoughError:
             return Renew()
-        except (grpc.RpcError, LostError):
-            time.sleep(TOLD_SECONDS)  # there is a new chief, or will be
+        except (grpc.RpcError, LostError) as error:  # there is a new chief, or will be
+            lost += 1
+            if lost > MOST_LOST:
+                raise CompetitionError(
+                    f"the chief of the search at {work.chief} fails again and again: {error}"
+                ) from None
+            time.sleep(LOST_PAUSE_SECONDS)
 
 
 def _reach(chief: Address, patience: float | None) -> None:

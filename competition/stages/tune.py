@@ -78,7 +78,7 @@ def tune(
 
     Writes:
         trials.csv: trial, score (empty if it failed), best (score so far), epochs (trained), reason (why it failed or
-            was stopped), and a column for each value of the space (empty where its condition does not hold).
+            was stopped, or which trial it goes on with), and a column for each value of the space (empty where its condition does not hold).
         hyperparameters.yaml: dotted path: value, of the best trial; empty with ``max_trials: 0``.
         importance.csv: path, importance: how much of the score's variation each value of the space makes.
         parallel.csv: trial, axis, position, text, score: the trials in parallel coordinates.
@@ -283,7 +283,8 @@ def _table(plan: Search, tried: Sequence[Attempt]) -> pd.DataFrame:
     rows = []
     for trial in tried:
         leader = best(plan, tried[: trial.number])
-        columns = (trial.number, trial.score, leader[0].score if leader else None, trial.epochs, trial.reason)
+        reason = trial.reason or (f"goes on with trial {trial.task.of}" if trial.task.of else "")
+        columns = (trial.number, trial.score, leader[0].score if leader else None, trial.epochs, reason)
         rows.append({**dict(zip(COLUMNS, columns, strict=True)), **trial.values})
     return pd.DataFrame(rows, columns=[*COLUMNS, *plan.params.space])
 
