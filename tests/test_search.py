@@ -127,7 +127,7 @@ def simulated(searched: Search, order: int, folder: Path, seconds: float = 0.0) 
         seconds: that every trial is said to take.
     """
     chance = random.Random(order)
-    remember = Remembering(Fake(), results(folder), keeps_fits=searched.params.tuner == "hyperband")
+    remember = Remembering(Fake(), results(folder))
     attempts: list[Attempt] = []
     while True:
         running = [index for index, attempt in enumerate(attempts) if attempt.outcome is None]
@@ -395,6 +395,7 @@ class Dies:
     """Kills its process as often as it is told; counts in a file, for it does not outlive that."""
 
     def __init__(self, times: int, folder: Path) -> None:
+        folder.mkdir()
         self.times, self.count = times, folder / "died"
 
     def start(self) -> None:
@@ -409,7 +410,9 @@ class Dies:
 
 
 def test_a_training_that_was_killed_is_tried_twice(tmp_path: Path) -> None:
-    with TrialProcess(Dies(3, tmp_path)) as process:
+    with TrialProcess(Dies(1, tmp_path / "once")) as process:
+        assert [attempt.reason for attempt in found(plan("random", 2), tmp_path / "0", process)] == ["", ""]
+    with TrialProcess(Dies(2, tmp_path / "twice")) as process:
         tried = found(plan("random", 3), tmp_path / "1", process)
         assert [attempt.reason for attempt in tried] == [DIED, "", ""]
         again = found(plan("random", 3), tmp_path / "1", process)

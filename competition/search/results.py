@@ -130,12 +130,10 @@ class Remembering:
     Attributes:
         evaluate: trains; may raise DiedError.
         results: what is known.
-        keeps_fits: whether a training that has done its task may go on later.
     """
 
     evaluate: Callable[[Task, Path], Curve]
     results: Results
-    keeps_fits: bool
 
     def __call__(self, task: Task) -> Outcome:
         known = self.results.read(task)
@@ -146,8 +144,6 @@ class Remembering:
         outcome = curve.answer(task)
         assert outcome, f"training ended after {len(curve.scores)} of {task.epochs} epochs"
         self.results.write(task, curve)
-        if not self.keeps_fits or outcome.kind == "failed":
-            self.results.forget_fit(task)
         return outcome
 
     def _train(self, task: Task, spent: float) -> Curve:

@@ -40,7 +40,7 @@ def search(
     Returns:
         The trials in their order, and why points of the space were passed over, a reason for each.
     """
-    remember = partial(Remembering, results=results, keeps_fits=search.params.tuner == "hyperband")
+    remember = partial(Remembering, results=results)
     ended: list[Attempt] = []
 
     def keep(trial: Attempt, running: Sequence[Task]) -> None:
@@ -77,10 +77,10 @@ def lend_a_hand(
 
     def tidy(trial: Attempt, running: Sequence[Task]) -> None:
         results.keep_predictions([])
+        results.forget_fit(trial.task)
         on_trial(trial)
 
-    remember = partial(Remembering, results=results, keeps_fits=False)
-    join(Work(search, evaluate, remember, results, chief), on_trial=tidy)
+    join(Work(search, evaluate, partial(Remembering, results=results), results, chief), on_trial=tidy)
 
 
 def _alone(

@@ -78,7 +78,8 @@ def tune(
 
     Writes:
         trials.csv: trial, score (empty if it failed), best (score so far), epochs (trained), reason (why it failed or
-            was stopped, or which trial it goes on with), and a column for each value of the space (empty where its condition does not hold).
+            was stopped, or which trial it goes on with), and a column for each value of the space (empty where its
+            condition does not hold).
         hyperparameters.yaml: dotted path: value, of the best trial; empty with ``max_trials: 0``.
         importance.csv: path, importance: how much of the score's variation each value of the space makes.
         parallel.csv: trial, axis, position, text, score: the trials in parallel coordinates.
