@@ -83,6 +83,7 @@ def run_chunks(
     """
     workers = min(cores(), max(len(chunks), 1))
     context = multiprocessing.get_context("spawn")  # a fork would copy whatever threads the caller has
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, _start_worker, (initializer, arguments))
     remaining = iter(chunks)
     waiting: deque[tuple[Chunk, Future[Result]]] = deque()
@@ -101,6 +102,9 @@ def run_chunks(
                 yield result
                 progress.advance(task, size(chunk))
     except (BrokenProcessPool, BrokenPipeError):  # the second if it was killed while it started
+        # A broken pool ends its workers, but waits for ever for one that it was just about to start.
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.kill()
         raise CompetitionError(
             f"{description}: a worker process was killed, most often because memory ran out; "
             "close other programs and run the command again"

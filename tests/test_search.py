@@ -46,10 +46,6 @@ def no_widest(values: Values) -> str | None:
     return "too wide" if values["model.filters"] == 64 else None
 
 
-def nothing(values: Values) -> str:
-    return "no layer fits"
-
-
 def plan(tuner: str = "random", trials: int = 8, **changed: object) -> Search:
     """Return a search of the space for trials of 4 epochs."""
     given = {"tuner": tuner, "max_trials": trials, "minutes": 0, "epochs": 4, "fraction": 1.0, "fold": 0,
@@ -271,8 +267,14 @@ def test_impossible_points_are_no_trials(tmp_path: Path) -> None:
     tried, reasons = search(plan("grid", 40, space=FEW, impossible=no_widest), Fake(), results(tmp_path))
     assert [attempt.values["model.filters"] for attempt in tried] == [16, 16, 32, 32]
     assert reasons == ["too wide", "too wide"]
+    asked = []
+
+    def nothing(values: Values) -> str:
+        asked.append(values)
+        return "no layer fits"
+
     tried, reasons = search(plan("random", 40, space=FEW, impossible=nothing), Fake(), results(tmp_path))
-    assert (tried, len(reasons)) == ([], 6)
+    assert (tried, len(reasons), len(asked)) == ([], 6, 6)
 
 
 def attempt(number: int, score: float | None, width: int = 0, seconds: float = 0.0) -> Attempt:
@@ -469,8 +471,8 @@ def test_results_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_only_results_and_the_best_predictions_stay(tmp_path: Path) -> None:
-    searched, held = plan("hyperband", 10, epochs=9), results(tmp_path)
-    tried = search(searched, Fake(), held)[0]
+    searched, held = plan("hyperband", 10, epochs=9, finalists=4), results(tmp_path)
+    tried = split(searched, search(searched, Fake(), held)[0])[0]
     held.tidy()
     (tmp_path / "trained.log").unlink()
     left = {path for path in tmp_path.rglob("*") if path.is_file() and path.name != "result.json"}
@@ -585,11 +587,14 @@ def test_training_scores_as_fit_does(prepared: Path, tmp_path: Path) -> None:
 
     stopped = training()(replace(task, bars=(None, 1.5)), tmp_path / "2")
     assert stopped.scores == curve.scores[:2]
+    assert not stopped.ended
     assert stopped.answer(replace(task, bars=(None, 1.5))).kind == "stopped"
 
-    patient = fit(recipe(train__patience_epochs=1, train__epochs=15), training_set, fold=1, seed=3)
-    assert len(patient.history) < 15
-    curve = training(train__patience_epochs=1, train__epochs=15)(Task(1, {}, 1, 15, (), True, None), tmp_path / "3")
+    # Here it falls after its second epoch.
+    patience = {"train__patience_epochs": 2, "train__epochs": 10, "train__learning_rate": 0.02}
+    patient = fit(recipe(**patience), training_set, fold=1, seed=1)
+    assert len(patient.history) < 10
+    curve = replace(training(**patience), seed=1)(Task(1, {}, 1, 10, (), True, None), tmp_path / "3")
     assert curve.ended
     assert curve.scores == tuple(np.maximum.accumulate([epoch.score for epoch in patient.history]))
     assert curve.scores[-1] == patient.kept.score
@@ -598,10 +603,27 @@ def test_training_scores_as_fit_does(prepared: Path, tmp_path: Path) -> None:
     assert "the loss became" in failed.reason
     assert len(failed.scores) < 4
     assert failed.lasting
-    huge = training()(replace(task, values={"model.filters": 10**13}), tmp_path / "5")
-    assert huge.scores == ()
-    assert huge.reason != ""
-    assert not huge.lasting
+
+
+def test_what_a_framework_raises_is_a_reason(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If memory ran out, it may be there another time; if the disk is full, no trial is to blame."""
+    from competition import fitting
+
+    training = Training(recipe().model_dump_json(), prepared / "prepare", prepared / "augment", 1.0, 3, 1)
+    task = Task(1, {}, 1, 4, (), True, None)
+
+    def curve(error: Exception) -> Curve:
+        def fit(*arguments: object, **named: object) -> None:
+            raise error
+
+        monkeypatch.setattr(fitting, "fit", fit)
+        return training(task, tmp_path)
+
+    assert curve(ValueError("\x1b[1mnegative\n dimension")) == Curve((), "ValueError: negative dimension")
+    assert curve(MemoryError("9 GB")) == Curve((), "MemoryError: 9 GB", lasting=False)
+    assert len(curve(RuntimeError(999 * "x")).reason) == 300
+    with pytest.raises(OSError, match="No space"):
+        curve(OSError(28, "No space left on device"))
 
 
 def test_values_of_which_no_model_can_be_built_are_told(prepared: Path) -> None:
