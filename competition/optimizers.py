@@ -37,7 +37,7 @@ def make_optimizer(
         "sgd": (keras.optimizers.SGD, {"momentum": params.momentum, "nesterov": params.momentum > 0}),
         "rmsprop": (keras.optimizers.RMSprop, {}),
         "lion": (keras.optimizers.Lion, {}),
-        "muon": (keras.optimizers.Muon, {}),
+        "muon": (keras.optimizers.Muon, {"adam_weight_decay": params.weight_decay or None}),
     }[params.optimizer]
     optimizer = _with_shares(kind, share)(
         learning_rate=schedule,

@@ -41,7 +41,7 @@ def test_killed_right_before(reference: Reference, tmp_path: Path, stage: str, e
 # Seeds whose rounds break the stage once.
 @pytest.mark.parametrize(
     ("kind", "stage", "seed"),
-    [("worker", "augment", 0), ("twice", "prepare", 1), ("disk", "prepare", 7), ("readonly", "augment", 5)],
+    [("worker", "augment", 0), ("twice", "prepare", 1), ("disk", "prepare", 7)],
 )
 def test_a_round(reference: Reference, tmp_path: Path, kind: str, stage: str, seed: int) -> None:
     try:
@@ -57,13 +57,14 @@ def leave_half(this: Round) -> bool:
 
 def change_an_input(this: Round) -> bool:
     path = this.project / "data/prepare/train.npy"
-    path.write_bytes(path.read_bytes()[:-1] + b"\x80")
+    data = path.read_bytes()
+    path.write_bytes(data[:-1000] + bytes(255 - value for value in data[-1000:]))
     return True
 
 
 @pytest.mark.parametrize(
     ("fault", "told"),
-    [(leave_half, r"half-written .*: \['policy.json'\]"), (change_an_input, r"not equal .*: \['.*'view-0.npy'")],
+    [(leave_half, r"half-written .*: \['policy.json'\]"), (change_an_input, r"not equal .*: \[.*'view-0.npy'")],
 )
 def test_a_defect_is_told(reference: Reference, tmp_path: Path, fault: Callable[[Round], bool], told: str) -> None:
     """See the rounds fail that have to."""

@@ -574,7 +574,7 @@ def test_training_scores_as_fit_does(prepared: Path, tmp_path: Path) -> None:
 
     def training(**changed: object) -> Training:
         given = recipe(**changed).model_dump_json()
-        return Training(given, prepared / "prepare", prepared / "augment", fraction=1.0, seed=3, threads=1)
+        return Training(given, prepared / "prepare", prepared / "augment", fraction=1.0, seed=3, threads=2)
 
     task = Task(1, {"model.filters": 6}, 1, 4, (), True, None)
     whole = fit(recipe(model__filters=6), training_set, fold=1, seed=3)

@@ -76,7 +76,7 @@ def one(
         changed: of its description.
     """
     evaluate = {"fake": Fake(seconds), "fails": Fake(fails=True), "full": Full(), "dies": Dies(most=32),
-                "dead": Dead(), "broken": Fake()}[kind]  # fmt: skip
+                "dead": Dead(), "broken": Fake(), "stalls": Stalls(seconds)}[kind]  # fmt: skip
     searched, held = replace(two_workers(**changed), key=key), results(Path(folder))
     searched = replace(searched, impossible=broken) if kind == "broken" else searched
     if join:
@@ -109,7 +109,7 @@ def watch(crew: type[workers._Crew]) -> None:
     def heard(self: workers._Crew, name: str, message: object) -> None:
         hear(self, name, message)
         if isinstance(message, workers.Told):
-            print("running", *message.doers.values(), flush=True)
+            print("running", *(f"{number} {name}" for number, name in message.doers.items()), flush=True)
 
     crew._start, crew._hear = started, heard  # type: ignore[method-assign]
 
@@ -142,6 +142,16 @@ class Dies(Fake):
 
 
 @dataclass(frozen=True)
+class Stalls(Fake):
+    """Trains once, and then without an end."""
+
+    def __call__(self, task: Task, folder: Path) -> Curve:
+        if trained(folder.parent):
+            time.sleep(LIMIT_SECONDS)
+        return super().__call__(task, folder)
+
+
+@dataclass(frozen=True)
 class Dead(Fake):
     """Does not even start."""
 
@@ -164,7 +174,7 @@ class Running:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
-        self.lines: list[str] = []
+        self.lines: list[str] = [""]
         self.seen: list[psutil.Process] = []
         self._limit = threading.Timer(LIMIT_SECONDS, self.process.kill)
         self._limit.start()
@@ -271,21 +281,19 @@ def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
 
 
 def test_others_join_and_are_not_waited_for_when_they_are_gone(tmp_path: Path) -> None:
-    """One worker here, one that joined; when that is killed in the midst of a trial, another does it."""
-    searching = Running(
-        {"folder": tmp_path / "found", "seconds": 0.08, "listen": "127.0.0.1:0", "here": 1, "trials": 6}
-    )
-    address = searching.until("listens").split()[1]
-    shared = {"join": address, "seconds": 0.08}
+    """One worker here, one that joins; when that is killed in the midst of a trial, another does it."""
+    address = str(Address("127.0.0.1", 0).bound())
+    shared = {"join": address, "kind": "stalls"}
     helping = Running({"folder": tmp_path / "a", "key": "2", **shared}, {"folder": tmp_path / "b", **shared})
+    searching = Running({"folder": tmp_path / "found", "seconds": 0.08, "listen": address, "here": 1, "trials": 14})
     assert f"the search at {address} is another one" in helping.until('"error')
     name = helping.until("process worker-").split()[1]
-    helping.until("did")
-    while name not in searching.lines[-1]:
+    done = int(helping.until("did").split()[1])
+    while not any(f"{number} {name}" in searching.lines[-1] for number in range(done + 1, 15)):
         searching.until("running")
     os.killpg(helping.process.pid, signal.SIGKILL)
     helping.end(-signal.SIGKILL)
-    assert searching.found() == [expected(tmp_path, trials=6)]
+    assert searching.found() == [expected(tmp_path, trials=14)]
     assert any(line.startswith(f"process {name}") for line in searching.lines)
 
 
