@@ -31,14 +31,15 @@ def make_optimizer(
         warmup_steps=round(params.warmup_epochs * steps_per_epoch),
         steps=params.epochs * steps_per_epoch,
     )
-    kind, options = {
+    kinds: dict[str, tuple[type, dict[str, Any]]] = {
         "adam": (keras.optimizers.Adam, {}),
         "adamw": (keras.optimizers.AdamW, {}),
         "sgd": (keras.optimizers.SGD, {"momentum": params.momentum, "nesterov": params.momentum > 0}),
         "rmsprop": (keras.optimizers.RMSprop, {}),
         "lion": (keras.optimizers.Lion, {}),
         "muon": (keras.optimizers.Muon, {"adam_weight_decay": params.weight_decay or None}),
-    }[params.optimizer]
+    }
+    kind, options = kinds[params.optimizer]
     optimizer = _with_shares(kind, share)(
         learning_rate=schedule,
         weight_decay=params.weight_decay if params.optimizer == "adamw" else params.weight_decay or None,
