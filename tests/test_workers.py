@@ -35,6 +35,7 @@ pytestmark = pytest.mark.slow
 
 # Run in a process of its own, which may be killed.
 MAIN = "from tests.test_workers import main; main()"
+ALL = ("chief", "worker-0", "worker-1")
 LIMIT_SECONDS = 100  # after which a test fails that would hang
 
 
@@ -53,6 +54,7 @@ def main() -> None:
             one(**arguments)
         except (CompetitionError, OSError) as error:
             print(json.dumps(f"error {error}"), flush=True)
+        print("left", len(multiprocessing.active_children()), flush=True)
 
 
 def one(
@@ -75,7 +77,7 @@ def one(
         listen, here, join, key: of the search.
         changed: of its description.
     """
-    evaluate = {"fake": Fake(seconds), "fails": Fake(fails=True), "full": Full(), "dies": Dies(most=32),
+    evaluate = {"fake": Fake(seconds), "fails": Fake(fails=True), "full": Full(), "dies": Dies(most=16),
                 "dead": Dead(), "broken": Fake(), "stalls": Stalls(seconds)}[kind]  # fmt: skip
     searched, held = replace(two_workers(**changed), key=key), results(Path(folder))
     searched = replace(searched, impossible=broken) if kind == "broken" else searched
@@ -204,8 +206,10 @@ class Running:
         return self.lines
 
     def found(self) -> list[Any]:
-        """Return what the searches came to, each its trials or an error."""
-        return [json.loads(line) for line in self.end() if line.startswith(("[", '"'))]
+        """Return what the searches came to, each its trials or an error; see that they left no process behind."""
+        lines = self.end()
+        assert {line for line in lines if line.startswith("left")} == {"left 0"}
+        return [json.loads(line) for line in lines if line.startswith(("[", '"'))]
 
 
 def expected(tmp_path: Path, **changed: object) -> list[object]:
@@ -222,6 +226,10 @@ def test_the_trials_are_the_same_if_a_worker_and_the_chief_are_killed(tmp_path: 
     os.kill(searching.number("chief"), signal.SIGKILL)
     searching.until("process chief")
     assert searching.found() == [expected(tmp_path, finalists=2)]
+    started = [line.split()[1] for line in searching.lines if line.startswith("process")]
+    assert started == [*ALL, "worker-1", *ALL]  # a new chief has new workers: what it hands out nobody trains still
+    ended = [line for line in searching.lines if line.startswith("trial")]
+    assert len(ended) == len(set(ended)) == 10
     assert trained(tmp_path / "found") <= trained(tmp_path / "expected")  # one may be killed before it is counted
 
 
@@ -259,7 +267,7 @@ def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
         {"folder": tmp_path / "band", "tuner": "hyperband", "trials": 14, "epochs": 9},
         {"folder": tmp_path / "fails", "kind": "fails"},
         {"folder": tmp_path / "full", "kind": "full"},
-        {"folder": tmp_path / "dies", "kind": "dies", "tuner": "random", "trials": 5, "prune": False},
+        {"folder": tmp_path / "dies", "kind": "dies", "tuner": "random", "trials": 10, "prune": False},
         {"folder": tmp_path / "dead", "kind": "dead"},
         {"folder": tmp_path / "broken", "kind": "broken"},
     )
@@ -273,9 +281,10 @@ def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
     ]
     assert full == "error [Errno 28] No space left on device"
     for _, values, scores, kind, reason in dies:
-        killed = values["model.filters"] == 64
+        killed = values["model.filters"] > 16
         assert (kind, reason, len(scores)) == (("failed", DIED, 0) if killed else ("done", "", 4))
-    assert {kind for _, _, _, kind, _ in dies} == {"failed", "done"}
+    assert sum(kind == "failed" for _, _, _, kind, _ in dies) > 5  # more than a worker may die without a trial between
+    assert sum(kind == "done" for _, _, _, kind, _ in dies) > 1
     assert re.match("error the process of the search's worker-[01] died 6 times", dead)
     assert broken == "error [Errno 5] in the chief"
 
