@@ -11,6 +11,10 @@ from typing import Any
 from competition.errors import CompetitionError
 from competition.parallel import cores
 
+# Beginnings of names of what may change the bits of a result; and one that is no such thing.
+SETTINGS = ("KERAS_", "TF_", "XLA_", "ONEDNN_", "DNNL_", "OMP_", "MKL_", "JAX_", "TORCH_", "CUBLAS_", "NVIDIA_TF32")
+LOG_SETTING = "TF_CPP_MIN_LOG_LEVEL"
+
 
 def start(threads: int | str, deterministic: bool = True) -> None:
     """Import Keras with bit-equal repeats switched on.
@@ -24,7 +28,7 @@ def start(threads: int | str, deterministic: bool = True) -> None:
     """
     name = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if Path("/dev/nvidia0").exists() else "3")
+    os.environ.setdefault(LOG_SETTING, "2" if Path("/dev/nvidia0").exists() else "3")
     count = threads_used(threads)
     try:
         with _without_remarks():
@@ -86,6 +90,17 @@ def precision(wanted: str) -> str:
     return "bfloat16" if {"avx512_bf16", "amx_bf16"} & cpu_features() else "float32"
 
 
+def jit(deterministic: bool) -> bool:
+    """Return whether a training step is compiled as a whole.
+
+    JAX needs it. TensorFlow gains by it on a card, where it may change the bits; on a CPU it is slower with it.
+    """
+    import keras
+
+    name = keras.backend.backend()
+    return name == "jax" or (name == "tensorflow" and not deterministic and not device().startswith("cpu"))
+
+
 def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any] | None:
     """Normalise a batch of images by its own mean and variance in one pass, where the backend can; else None.
 
@@ -111,6 +126,24 @@ def cpu_features() -> set[str]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return {name for line in lines if line.startswith("flags") for name in line.partition(":")[2].split()}
+
+
+def settings() -> dict[str, str]:
+    """Return the variables of the environment that may change the bits of a result, the backend always."""
+    chosen = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)}
+    chosen.pop(LOG_SETTING, None)
+    return {"KERAS_BACKEND": "tensorflow", **chosen}
+
+
+def cards() -> list[str]:
+    """Return the graphics cards and their driver, as Linux tells them; empty without, or where they are hidden."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return []
+    driver = Path("/proc/driver/nvidia")
+    infos = sorted(driver.glob("gpus/*/information"))
+    models = [line.partition(":")[2].strip() for info in infos for line in info.read_text().splitlines()[:1]]
+    version = (driver / "version").read_text().splitlines()[:1] if models else []
+    return [*models, *version]
 
 
 def device() -> str:

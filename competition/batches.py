@@ -1,6 +1,7 @@
 """The training set as the stages before left it, and the batches of one epoch of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,23 @@ class EpochBatches:
             flipped = (self._flipped[samples] + self._epoch) % 2 == 1
             images[flipped] = images[flipped, :, ::-1]
         targets = self._set.target.encode(self._set.truth[samples])
-        images, targets = self._mix(images, targets, index)
-        return images, targets, None if self._weights is None else self._weights[samples]
+        if self._weights is None:
+            return *self._mix(images, targets, index), None
+        # An image of two has the weight of both in their shares, and of their labels the weightier counts more.
+        weights = self._weights[samples, None]
+        images, mixed = self._mix(images, np.concatenate([targets * weights, weights], axis=1), index)
+        targets, weights = np.split(mixed, [-1], axis=1)
+        return images, np.divide(targets, weights, out=targets, where=weights > 0), weights[:, 0]
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Yield the batches of the epoch, each made in a thread while the one before it is trained on."""
+        with ThreadPoolExecutor(1) as thread:
+            ahead = thread.submit(self.__getitem__, 0)
+            for index in range(len(self)):
+                batch = ahead.result()
+                if index + 1 < len(self):
+                    ahead = thread.submit(self.__getitem__, index + 1)
+                yield batch
 
     def _mix(self, images: np.ndarray, targets: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray]:
         wanted = [(mixup, self._params.mixup), (cutmix, self._params.cutmix)]

@@ -1,6 +1,5 @@
 """What a third person needs to know of a run to get the same bytes."""
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -8,32 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from competition import backend
+from competition.versions import versions
 
-PACKAGES = ("tensorflow", "jax", "torch", "keras", "keras-tuner", "albumentations", "opencv-python-headless", "numpy",
-            "pandas", "scikit-learn", "dvc")  # fmt: skip
+PACKAGES = ("tensorflow", "jax", "jaxlib", "torch", "keras", "keras-tuner", "optuna", "albumentations",
+            "opencv-python-headless", "numpy", "pandas", "scikit-learn", "dvc")  # fmt: skip
 
 
 def describe(threads: int | str) -> dict[str, Any]:
     """Return versions, backend, device, CPU, threads and the git revision of the folder the command runs in."""
-    changes = _git("status", "--porcelain", "--untracked-files=no")
+    changes = _git("status", "--porcelain", "--untracked-files=normal", "--", "competition", "params.yaml", "dvc.yaml")
     return {
         "python": platform.python_version(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": versions(PACKAGES),
         "backend": os.environ.get("KERAS_BACKEND", ""),
         "device": backend.device(),
+        "cards": backend.cards(),
+        "settings": backend.settings(),
         "system": platform.platform(),
         "cpu": _cpu(),
         "threads": backend.threads_used(threads),
         "revision": _git("rev-parse", "HEAD"),
         "clean": None if changes is None else changes == "",
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _cpu() -> dict[str, Any]:

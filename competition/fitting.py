@@ -126,16 +126,15 @@ def fit(
         learning_rate = float(model.optimizer.learning_rate)
         train_loss = trainer.epoch(batches)
         if not np.isfinite(train_loss):
-            raise CompetitionError(
-                f"the loss became {train_loss} in epoch {number} at a learning rate of {learning_rate:.3g}; lower "
-                "train.learning_rate, or lengthen train.warmup_epochs"
-            )
+            raise _diverged(train_loss, number, model)
         if fold is None:
             kept = Epoch(number, train_loss, float("nan"), float("nan"), learning_rate)
             history.append(kept)
         else:
             with trainer.averaged():
                 predicted = predict(model, target, training_set.images, training_set.rows[val_samples])
+                if not np.isfinite(predicted).all():  # the last step of the epoch was one too far
+                    raise _diverged(float("nan"), number, model)
                 score = metric(truth, decisions.apply(decision, target.task, predicted))
                 val_loss = scores.loss(target.task, truth, predicted)
                 history.append(Epoch(number, train_loss, val_loss, score, learning_rate))
@@ -154,6 +153,13 @@ def fit(
     else:
         trainer.keep_average()
     return Fitted(model, architecture, probabilities, history, kept)
+
+
+def _diverged(loss: float, epoch: int, model: keras.Model) -> CompetitionError:
+    return CompetitionError(
+        f"the loss became {loss} in epoch {epoch} at a learning rate of {float(model.optimizer.learning_rate):.3g}; "
+        "lower train.learning_rate, or lengthen train.warmup_epochs"
+    )
 
 
 def _part(samples: np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -186,24 +192,35 @@ class _Trainer:
             for variable in layer.trainable_variables
         }
         optimizer = make_optimizer(self._recipe.train, self._steps, lambda variable: of_variable[variable.path])
-        self._model.compile(optimizer, _loss(self._target, self._recipe.train.label_smoothing), jit_compile=False)
+        averages = self._averages()  # of the optimizer before
+        loss = _loss(self._target, self._recipe.train.label_smoothing)
+        self._model.compile(optimizer, loss, jit_compile=backend.jit(self._recipe.train.deterministic))
         self._model.optimizer.build(self._model.trainable_variables)  # now, so that its variables are in one order
         _inner(optimizer)._iterations.assign(epoch * self._steps)  # that of batches, also where several make a step
+        for variable, average in zip(self._model.trainable_variables, self._averages().values(), strict=False):
+            average.assign(averages.get(variable.path, variable))  # Keras lets them begin at 0
+
+    def _averages(self) -> dict[str, Any]:
+        """Return the running averages of the weights by their path; none if none are kept."""
+        if not (self._recipe.train.average_decay and self._model.compiled):
+            return {}
+        inner = _inner(self._model.optimizer)
+        averages = inner._model_variables_moving_average
+        return {each.path: average for each, average in zip(inner._trainable_variables, averages, strict=True)}
 
     def _norm_bias(self, layer: Any, variable: Any) -> float:
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
         return self._recipe.train.norm_bias_rate if is_norm and variable.name == "beta" else 1.0
 
     def epoch(self, batches: EpochBatches) -> float:
-        """Train on every batch once; return the mean loss, which is NaN as soon as one is."""
+        """Train on every batch once; return the mean loss, or at once the first that is no number."""
         # Faster than model.fit here: its tf.data pipeline costs more per step than small models do.
-        self._model.reset_metrics()
-        loss = float("nan")
-        for index in range(len(batches)):
-            loss = self._model.train_on_batch(*batches[index])  # the mean since reset_metrics
-            if not np.isfinite(loss):
-                break
-        return float(loss)
+        losses = []
+        for batch in batches:
+            losses.append(float(self._model.train_on_batch(*batch)))
+            if not np.isfinite(losses[-1]):
+                return losses[-1]
+        return float(np.mean(losses))
 
     def averaged(self) -> "_Averaged":
         """Hold the average of the weights in the model while a block lasts, if there is one."""

@@ -44,7 +44,8 @@ def make_optimizer(
         learning_rate=schedule,
         weight_decay=params.weight_decay if params.optimizer == "adamw" else params.weight_decay or None,
         use_ema=params.average_decay > 0,
-        ema_momentum=params.average_decay,
+        # Keras averages after every batch, and the parameter is that of a step.
+        ema_momentum=params.average_decay ** (1 / params.accumulate_batches),
         global_clipnorm=params.clip_norm or None,
         gradient_accumulation_steps=params.accumulate_batches if params.accumulate_batches > 1 else None,
         **options,
@@ -67,6 +68,11 @@ def _with_shares(kind: type, share: Callable[[Any], float]) -> type:
                     [trainable_variables[number] for number in of],
                     learning_rate if each == 1 else learning_rate * each,
                 )
+
+        def _apply_weight_decay(self, variables: list[Any]) -> None:
+            if self.weight_decay:
+                for variable in filter(self._use_weight_decay, variables):
+                    variable.assign(variable * (1 - self.weight_decay * self.learning_rate * share(variable)))
 
     WithShares.__name__ = kind.__name__
     return WithShares

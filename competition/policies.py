@@ -19,6 +19,7 @@ from competition.seeds import derive
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for a newer version
 
+RENDERERS = ("albumentations", "opencv-python-headless", "numpy")  # other versions may draw or round otherwise
 CHUNK_IMAGES = 1024  # of one worker's turn at most; enough to make the cost of handing it out vanish
 CHUNK_BYTES = 4_000_000  # of images that a worker holds before it writes them, unless one alone is larger
 TRIED = 16  # draws with which an op is tried out; of the eight ways to turn and flip, all are met

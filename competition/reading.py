@@ -183,7 +183,8 @@ def _space_mistakes(raw: dict[str, Any]) -> list[str]:
     if not isinstance(space, dict) or not all(isinstance(raw.get(name), dict) for name in ("model", "train")):
         return []  # already told
     known = [path for path in _known_paths(raw) if path.startswith(("model.", "train."))]
-    fixed = {"model.family", "train.epochs", "train.folds"}  # another model; tune.epochs rules; not a hyperparameter
+    # another model; tune.epochs rules; the others change no trial
+    fixed = {"model.family", "train.epochs", "train.folds", "train.seeds", "train.refit", "train.deterministic"}
     mistakes = []
     for dotted, written in space.items():
         where = f"tune.space.{dotted}"

@@ -1,5 +1,6 @@
 """The sections that hold a model: what may be tuned, and the whole of ``params.yaml``."""
 
+from pathlib import Path
 from typing import Literal
 
 from competition.fields import Count, CountOrNone, Section
@@ -12,6 +13,12 @@ class Recipe(Section):
 
     model: ModelParams
     train: TrainParams
+
+    @property
+    def files(self) -> list[Path]:
+        """The files whose content the model begins with: that of ``model.weights``, where it names one."""
+        named = Path(getattr(self.model, "weights", ""))
+        return [named] if named.is_file() else []
 
 
 class Params(Section):

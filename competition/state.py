@@ -5,7 +5,6 @@ of the inputs, the package's source, versions, machine. A changed line is a new 
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import shutil
@@ -13,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from competition import backend
+from competition.versions import versions
 
 PACKAGE = Path(__file__).parent
-VERSIONS = ("tensorflow", "jax", "torch", "keras", "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
+VERSIONS = ("tensorflow", "jax", "jaxlib", "torch", "keras", "numpy", "albumentations", "opencv-python-headless",
+            "scikit-learn", "optuna")  # fmt: skip
 CHUNK_BYTES = 1 << 24
 KEPT = 3  # states of a stage, so that one may try other parameters and come back
 
@@ -31,9 +32,8 @@ def keyed(root: Path, stage: str, parameters: Any, inputs: list[Path], threads: 
         threads: CPU threads of a model.
     """
     digest = hashlib.blake2b(json.dumps(parameters, sort_keys=True).encode(), digest_size=16)
-    versions = {name: _version(name) for name in VERSIONS}
-    machine = [os.environ.get("KERAS_BACKEND"), backend.threads_used(threads), sorted(backend.cpu_features())]
-    digest.update(json.dumps([versions, machine], sort_keys=True).encode())
+    machine = [backend.settings(), backend.cards(), backend.threads_used(threads), sorted(backend.cpu_features())]
+    digest.update(json.dumps([versions(VERSIONS), machine], sort_keys=True).encode())
     for path in [*sorted(PACKAGE.rglob("*.py")), *inputs]:
         digest.update(path.name.encode())
         with path.open("rb") as file:
@@ -50,10 +50,3 @@ def keyed(root: Path, stage: str, parameters: Any, inputs: list[Path], threads: 
 def forget(folder: Path) -> None:
     """Remove a state that nothing will go on with."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -84,6 +84,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         ("family: conv ", "family: konv ", "model.family: is 'konv'; expected one of 'backbone', 'conv', 'mlp', "),
         ("model.filters:", "model.filter:", "tune.space.model.filter: model.filter is no value of"),
         ("model.filters:", "train.epochs:", "tune.space.train.epochs: train.epochs cannot be tuned"),
+        ("model.filters:", "train.seeds:", "tune.space.train.seeds: train.seeds cannot be tuned"),
         ("{choice: [16,", "{choice: [0,", "tune.space.model.filters: is 0; expected greater than or equal to 1"),
         ("{float: [0.1, 0.5]", "{float: [0.5, 1.0]", "tune.space.model.dense_dropout: is 1.0; expected less than 1"),
         ("{choice: [16, 24, 32]}", "{choice: [16, 24], int: [1, 2]}", "has choice and int of choice, int and float"),

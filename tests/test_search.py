@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from competition.models import FAMILIES
 from competition.params import Range, TuneParams
 from competition.reading import load, overlay
 from competition.recipes import Recipe
@@ -27,6 +28,7 @@ from competition.search.schedule import Next, may_go_on, next_task, split
 from competition.search.training import Impossible, Training
 from competition.search.trials import search
 from tests.conftest import ROOT, data_params, gala, prepare_params, write_folder
+from tests.test_families import BACKBONE
 
 SPACE = {
     "model.filters": Range(choice=(16, 32, 64)),
@@ -473,12 +475,25 @@ def test_results_are_told_apart(tmp_path: Path) -> None:
 def test_only_results_and_the_best_predictions_stay(tmp_path: Path) -> None:
     searched, held = plan("hyperband", 10, epochs=9, finalists=4), results(tmp_path)
     tried = split(searched, search(searched, Fake(), held)[0])[0]
-    held.tidy()
+    held.tidy(best(searched, tried, 3), may_go_on(searched, tried))
     (tmp_path / "trained.log").unlink()
-    left = {path for path in tmp_path.rglob("*") if path.is_file() and path.name != "result.json"}
+    left = {path for path in tmp_path.glob("*/*") if path.is_file() and path.name != "result.json"}
     assert left == {held.predictions(attempt) for attempt in best(searched, tried, 3)}
     for path in left:
         assert len(np.load(path)) == int(path.stem.removeprefix("after-"))
+
+
+@pytest.mark.parametrize("tuner", ["random", "hyperband"])
+def test_what_a_longer_search_builds_on_outlives_the_shorter(tuner: str, tmp_path: Path) -> None:
+    """The predictions of the best, whenever they are told again, and what hyperband goes on with."""
+    folder = tmp_path / "two"
+    for trials in (10, 10, 24):
+        searched, held = plan(tuner, trials, epochs=9), results(folder)
+        tried = search(searched, Fake(), held)[0]
+        held.tidy(best(searched, tried, 3), may_go_on(searched, tried))
+        assert all(held.predictions(attempt).exists() for attempt in best(searched, tried, 3))
+    found(plan(tuner, 24, epochs=9), tmp_path / "one")
+    assert trained(folder) == trained(tmp_path / "one")
 
 
 def test_a_training_ended_leaves_no_state(tmp_path: Path) -> None:
@@ -542,7 +557,9 @@ def recipe(**changed: object) -> Recipe:
     return overlay(load(ROOT / "params.yaml").recipe, {**tiny, **values})  # type: ignore[dict-item]
 
 
-def test_only_what_may_change_a_score_is_in_the_key(prepared: Path, tmp_path: Path) -> None:
+def test_only_what_may_change_a_score_is_in_the_key(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from competition.stages.tune import _plan
 
     def key(made: Path = prepared, seed: int = 1, of: Recipe | None = None, **changed: object) -> str:
@@ -559,7 +576,16 @@ def test_only_what_may_change_a_score_is_in_the_key(prepared: Path, tmp_path: Pa
         whole = (other / name).read_bytes()
         (other / name).write_bytes(whole[:-1] + (b" " if whole.endswith(b"\n") else b"x"))
         keys.append(key(other))
-    assert len(set(keys)) == len(keys) == 11
+    weights = tmp_path / "some.weights.h5"
+    backbone = FAMILIES["backbone"].schema(family="backbone", **{**BACKBONE, "weights": str(weights)})
+    of = Recipe(model=backbone, train=recipe().train)
+    for content in (b"one", b"two"):
+        weights.write_bytes(content)
+        keys.append(key(of=of))
+    for name in ("XLA_FLAGS", "KERAS_BACKEND"):
+        monkeypatch.setenv(name, "other")
+        keys.append(key())
+    assert len(set(keys)) == len(keys) == 15
 
 
 @pytest.mark.slow
@@ -569,7 +595,7 @@ def test_training_scores_as_fit_does(prepared: Path, tmp_path: Path) -> None:
     from competition.batches import read_training_set
     from competition.fitting import fit
 
-    backend.start(1)
+    backend.start(2)
     training_set = read_training_set(prepared / "prepare", prepared / "augment")
 
     def training(**changed: object) -> Training:

@@ -18,6 +18,7 @@ LAYERS = [
     "errors",
     "layout",
     "seeds",
+    "versions",
     "console",
     "arrays",
     "artifacts",

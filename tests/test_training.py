@@ -5,9 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from competition import fitting
 from competition.batches import EpochBatches, TrainingSet
 from competition.errors import CompetitionError
 from competition.mixing import cutmix, mixup
+from competition.models import FAMILIES
+from competition.optimizers import make_optimizer
 from competition.tasks import Target
 from tests.test_fitting import fit, recipe, training_set  # noqa: F401  (a fixture)
 
@@ -36,6 +39,31 @@ def test_mixing_is_drawn_anew_for_every_batch_and_repeats(training_set: Training
         seen.append([float(batches[index][1].max(axis=1).min()) for index in range(4)])
     assert seen[0] == seen[2] != seen[1]
     assert len(set(seen[0])) == 4
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_a_mixed_image_has_the_weight_of_both(training_set: TrainingSet, mix: str) -> None:  # noqa: F811
+    """So every class weighs in a batch what it weighed before it was mixed."""
+    weights = np.linspace(0, 2, 200, dtype=np.float32)
+    own = dataclasses.replace(training_set, weights=weights)
+    plain, mixed = (
+        EpochBatches(own, np.arange(200), recipe(train__batch_size=100, **changed).train, seed=1)[0]
+        for changed in ({}, {f"train__{mix}": 1.0})
+    )
+    np.testing.assert_allclose(mixed[2] @ mixed[1], plain[2] @ plain[1], rtol=1e-4)
+    np.testing.assert_allclose(mixed[1][mixed[2] > 0].sum(axis=1), 1, rtol=1e-4)
+    assert (mixed[2] != plain[2]).any()
+
+
+def test_batches_made_ahead_are_those_asked_for(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    batches = EpochBatches(training_set, np.arange(200), recipe(train__mixup=1.0).train, seed=1)
+    batches.begin(2)
+    for ahead, asked in zip(batches, map(batches.__getitem__, range(len(batches))), strict=True):
+        for left, right in zip(ahead[:2], asked[:2], strict=True):
+            np.testing.assert_array_equal(left, right)
+    monkeypatch.setattr(EpochBatches, "_mix", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(batches)
 
 
 def rare(training_set: TrainingSet) -> TrainingSet:  # noqa: F811
@@ -107,3 +135,55 @@ def test_without_a_fold_all_samples_train(training_set: TrainingSet) -> None:  #
     assert np.isnan(fitted.kept.score)
     predicted = np.asarray(fitted.model(training_set.images[training_set.rows])).argmax(axis=1)
     assert (predicted == training_set.truth).mean() > 0.9
+
+
+def test_the_loss_of_an_epoch_is_the_mean_of_its_batches(training_set: TrainingSet) -> None:  # noqa: F811
+    still = {
+        "train__optimizer": "sgd", "train__momentum": 0.0, "train__learning_rate": 1e-12, "train__epochs": 1,
+        "train__precision": "float32", "model__batch_norm": False, "model__block_dropout": 0.0,
+    }  # fmt: skip
+    whole, parts = (fit(recipe(**still, train__batch_size=size), training_set).history[0].loss for size in (150, 10))
+    assert parts == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_loss_that_diverged_in_the_last_step_is_told(
+    training_set: TrainingSet,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "predict", lambda *arguments: np.full((50, 2), np.nan, np.float32))
+    with pytest.raises(CompetitionError, match="the loss became nan in epoch 0 at a learning rate of"):
+        fit(recipe(), training_set)
+
+
+def test_averages_outlive_a_new_optimizer(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """A layer that thaws is averaged from what it was, not from 0; the others from the averages they had."""
+
+    def rates(model: object, epoch: int, params: object) -> dict[str, float]:
+        return {"conv2d": float(epoch > 0)}
+
+    monkeypatch.setitem(FAMILIES, "conv", dataclasses.replace(FAMILIES["conv"], rates=rates))
+    slow = {"train__average_decay": 0.9999, "train__epochs": 2}
+    averaged = fit(recipe(**slow), training_set).model
+    start = fit(recipe(train__learning_rate=1e-12, train__epochs=1), training_set).model
+    for name in ("conv2d", "classes"):
+        first, kept = (np.asarray(model.get_layer(name).kernel) for model in (start, averaged))
+        np.testing.assert_allclose(kept, first, atol=0.02)  # Keras begins after the first step, of 0.01
+
+
+def test_average_decay_is_that_of_a_step() -> None:
+    optimizer = make_optimizer(recipe(train__average_decay=0.9, train__accumulate_batches=4).train, 10)
+    assert optimizer.ema_momentum**4 == pytest.approx(0.9)
+
+
+def test_decay_takes_its_share_of_the_rate() -> None:
+    import keras
+
+    weights = [keras.Variable(np.ones(3)), keras.Variable(np.ones(3))]
+    params = recipe(
+        train__optimizer="sgd", train__learning_rate=0.1, train__weight_decay=0.5, train__schedule="constant"
+    ).train
+    optimizer = make_optimizer(params, 10, lambda variable: 0.1 if variable is weights[1] else 1.0)
+    optimizer.build(weights)
+    optimizer.apply([np.zeros(3, np.float32)] * 2, weights)
+    np.testing.assert_allclose(weights[0], 0.95)
+    np.testing.assert_allclose(weights[1], 0.995)

@@ -261,9 +261,9 @@ def test_the_trials_are_the_same_if_the_search_is_killed(
 
 
 def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
-    """Four workers do as many trials as two; errors and dead processes are told and not waited for."""
+    """Four workers do as many trials as one; errors and dead processes are told and not waited for."""
     searching = Running(
-        {"folder": tmp_path / "four", "workers": 4, "seconds": 0},
+        {"folder": tmp_path / "four", "workers": 4, "seconds": 0, "tuner": "random", "trials": 44, "epochs": 1},
         {"folder": tmp_path / "band", "tuner": "hyperband", "trials": 14, "epochs": 9},
         {"folder": tmp_path / "fails", "kind": "fails"},
         {"folder": tmp_path / "full", "kind": "full"},
@@ -273,7 +273,9 @@ def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
     )
     searching.until("trial")
     four, band, fails, full, dies, dead, broken = searching.found()
-    assert four == expected(tmp_path, workers=4)
+    assert four == expected(tmp_path, workers=4, tuner="random", trials=44, epochs=1)
+    before = searching.lines[: next(place for place, line in enumerate(searching.lines) if line.startswith("["))]
+    assert sum(line.startswith("process worker-") for line in before) > 4  # none does more than ten
     assert band == expected(tmp_path / "bands", tuner="hyperband", trials=14, epochs=9)
     assert trained(tmp_path / "band") == trained(tmp_path / "bands/expected")
     assert [(number, *rest) for number, _, *rest in fails] == [
@@ -303,6 +305,7 @@ def test_others_join_and_are_not_waited_for_when_they_are_gone(tmp_path: Path) -
     os.killpg(helping.process.pid, signal.SIGKILL)
     helping.end(-signal.SIGKILL)
     assert searching.found() == [expected(tmp_path, trials=14)]
+    assert len([*(tmp_path / "found").glob("*/result.json")]) == 14  # what was found elsewhere is known here
     assert any(line.startswith(f"process {name}") for line in searching.lines)
 
 
@@ -329,3 +332,23 @@ def test_workers_have_a_card_each_where_there_are_several(monkeypatch: pytest.Mo
     for visible, cards in (("0,3", ["0", "3", "0"]), ("1", [None] * 3), ("", [None] * 3)):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         assert [workers._card(number) for number in range(3)] == cards
+
+
+def blocks() -> None:
+    """Print whether the first process that this one starts hears Ctrl-C, as soon as it is there."""
+    child = processes.Child(idle)
+    status = Path(f"/proc/{child.process_id}/status").read_text(encoding="utf-8")
+    child.kill()
+    print(bool(int(status.partition("SigBlk:")[2].split()[0], 16) & 1 << signal.SIGINT - 1))
+
+
+def idle(pipe: object) -> None:
+    """Do nothing, in a process."""
+    threading.Event().wait()
+
+
+def test_no_process_hears_ctrl_c() -> None:
+    """With the first one, multiprocessing starts a tracker, which lets the signal through again."""
+    code = "from tests.test_workers import blocks; blocks()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n", done.stderr

@@ -5,6 +5,7 @@ import pickle
 import signal
 import traceback
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +33,9 @@ class Child:
         self._process = context.Process(  # type: ignore[attr-defined]
             target=_begin, args=(work, theirs, arguments), daemon=True
         )
-        # It never hears Ctrl-C: we do, and end it. In the midst of its imports it would not end without a word.
+        # It never hears Ctrl-C: we do, and end it. In the midst of its imports it would not end without a word. The
+        # tracker has to run before: its start would let the signal through again.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()

@@ -93,21 +93,23 @@ class Results:
         """Return where a trial's predictions are, if they are."""
         return predictions(self.of(trial.task), trial.epochs)
 
-    def keep_predictions(self, trials: Collection[Attempt]) -> None:
-        """Remove the predictions of all others."""
-        kept = {self.predictions(trial) for trial in trials}
-        for path in self.folder.glob("*/after-*.npy"):
-            if path not in kept:
-                path.unlink(missing_ok=True)
+    def forget_predictions(self, trials: Collection[Attempt], but: Collection[Attempt]) -> None:
+        """Remove the predictions of some trials, but not of others; those of trials that are yet to come stay."""
+        for path in {self.predictions(trial) for trial in trials} - {self.predictions(trial) for trial in but}:
+            path.unlink(missing_ok=True)
 
     def forget_fit(self, task: Task) -> None:
         """Remove the state of a training that will not go on."""
         shutil.rmtree(fit_state(self.of(task)), ignore_errors=True)
 
-    def tidy(self) -> None:
-        """Remove all but results and predictions."""
+    def tidy(self, shown: Collection[Attempt] = (), going_on: Collection[Attempt] = ()) -> None:
+        """Remove all but the results, the predictions of some trials, and the state of those that may go on."""
         shutil.rmtree(self.scratch, ignore_errors=True)
-        kept = {*self.folder.glob(f"*/{RESULT}"), *self.folder.glob("*/after-*.npy")}
+        kept = {
+            *self.folder.glob(f"*/{RESULT}"),
+            *(self.predictions(trial) for trial in shown),
+            *(fit_state(self.of(trial.task)) for trial in going_on),
+        }
         for path in {*self.folder.glob("*/*")} - kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

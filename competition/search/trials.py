@@ -46,7 +46,7 @@ def search(
     def keep(trial: Attempt, running: Sequence[Task]) -> None:
         ended.append(trial)
         results.learn(trial)
-        results.keep_predictions(best(search, split(search, ended)[0], SHOWN))
+        results.forget_predictions(ended, best(search, split(search, ended)[0], SHOWN))
         wanted = [attempt.values for attempt in may_go_on(search, ended)] + [task.values for task in running]
         for attempt in ended:
             if attempt.values not in wanted:
@@ -76,7 +76,7 @@ def lend_a_hand(
     """
 
     def tidy(trial: Attempt, running: Sequence[Task]) -> None:
-        results.keep_predictions([])
+        results.forget_predictions([trial], [])
         results.forget_fit(trial.task)
         on_trial(trial)
 

@@ -10,8 +10,9 @@ from competition.console import say
 from competition.layout import POLICY, PREVIEW, pixels, view
 from competition.params import AugmentParams
 from competition.pictures import Line, write_sheet
-from competition.policies import Policy, view_seed, write_views
+from competition.policies import RENDERERS, Policy, view_seed, write_views
 from competition.seeds import derive
+from competition.versions import versions
 
 PURPOSE = "augment"
 SHOWN_SAMPLES = 12
@@ -32,8 +33,8 @@ def augment(params: AugmentParams, *, prepared: Path, out: Path, seed: int) -> N
 
     Writes:
         view-<v>.npy: uint8 (n, h, w, c), rows as in train.npy. None with ``views: 0``.
-        policy.json: ops, views and seed, for training to render from with ``views: 0``; and which data/prepare they
-            are of.
+        policy.json: ops, views and seed, for training to render from with ``views: 0``; which data/prepare they are
+            of; and the versions of the packages that rendered them.
         preview.png: samples beside their views.
 
     A healthy run:
@@ -55,7 +56,7 @@ def augment(params: AugmentParams, *, prepared: Path, out: Path, seed: int) -> N
             sample_ids[row] = sample_id
         outs = {number: folder / view(number) for number in range(params.views)}
         write_views(prepared / pixels("train"), sample_ids, params.policy, outs, seed=seed, purpose=PURPOSE)
-        written = {"policy": params.policy, "views": params.views, "seed": seed}
+        written = {"policy": params.policy, "views": params.views, "seed": seed, "rendered_by": versions(RENDERERS)}
         write_json(folder / POLICY, {**written, "prepared": fingerprint(prepared, images)})
         _preview(folder, images, sample_ids, policy, seed)
 

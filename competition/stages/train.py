@@ -95,7 +95,7 @@ def train(
     recipe = overlay(recipe, values)
     backend.start(threads, recipe.train.deterministic)
     parameters = {"seed": seed, **recipe.model_dump(mode="json", exclude={"train": {"folds"}})}
-    inputs = [prepared / SAMPLES, prepared / CONTRACT, prepared / pixels("train"), augmented / POLICY]
+    inputs = [prepared / SAMPLES, prepared / CONTRACT, prepared / pixels("train"), augmented / POLICY, *recipe.files]
     state = keyed(state, "train", parameters, inputs, threads)
     with stage_folder(out) as folder:
         started = time.time()

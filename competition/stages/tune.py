@@ -37,10 +37,10 @@ from competition.search.forecast import Forecast, forecast, measure_rate
 from competition.search.outcomes import Attempt, Search, best
 from competition.search.processes import TrialProcess
 from competition.search.results import Results
-from competition.search.schedule import is_late, split
+from competition.search.schedule import is_late, may_go_on, split
 from competition.search.summary import beats, importance, parallel, tell
 from competition.search.training import Impossible, Training
-from competition.search.trials import lend_a_hand, search
+from competition.search.trials import SHOWN, lend_a_hand, search
 from competition.search.workers import Address
 from competition.seeds import derive
 from competition.shapes import NEEDS_KERAS
@@ -128,7 +128,7 @@ def tune(
             YAML().dump({path: winner.values[path] for path in params.space if path in winner.values}, file)
         _summarise(params, tried, folder, seed)
         lead = _lead(plan, tried, results, prepared, seed)
-    results.tidy()
+    results.tidy(best(plan, tried, SHOWN), may_go_on(plan, trials))
     say(told)
     if lead:
         say(f"tune: {lead}")
@@ -184,7 +184,8 @@ def _plan(
         "fold": params.fold,
     }
     arrays = require(prepared / pixels("train"), "compete prepare")
-    inputs = [prepared / CONTRACT, require(prepared / SAMPLES, "compete prepare"), arrays, augmented / POLICY]
+    samples = require(prepared / SAMPLES, "compete prepare")
+    inputs = [prepared / CONTRACT, samples, arrays, augmented / POLICY, *recipe.files]
     folder = keyed(state, "tune", parameters, inputs, shared)
     contract = read_json(prepared / CONTRACT)
     shape = open_array(arrays).shape[1:]
