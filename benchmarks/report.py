@@ -62,7 +62,7 @@ def main() -> None:
         "Revisions: " + ", ".join(f"{result['name']} {result['env']['revision'][:12]}" for result in results) + ".",
         "A score belongs to the parameters of its revision; of cifar10 and fashion-mnist the files have changed since.",
     ]
-    lines += articles() + rivals() + layouts() + decoding() + growth()
+    lines += articles() + rivals() + workers() + speed() + layouts() + decoding() + augmenting() + growth()
     (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -118,6 +118,79 @@ def rivals() -> list[str]:
     """This project, a KerasTuner script and AutoKeras at the same wall time, one after another in one run."""
     paths = sorted(HERE.glob("rivals-*.json"))
     return ["", "## Side by side", "", *table(paths).splitlines()] if paths else []
+
+
+def workers() -> list[str]:
+    """One line for each number of workers."""
+    if not (HERE / "workers.json").exists():
+        return []
+    results = read("workers.json")
+    lines = [
+        "",
+        "## Several workers",
+        "",
+        f"`python benchmarks/workers.py`: the same search of the bundled digits on {results[0]['cores']} cores, one",
+        "number of workers after the other; times as ratios to one worker. The workers share the cores.",
+        "",
+        "| workers | trials | epochs trained | best score | time | peak memory |",
+        "|---|---|---|---|---|---|",
+    ]
+    for line in results:
+        lines.append(
+            f"| {line['workers']} | {line['trials']} | {line['epochs']} | {line['best']:.4f} "
+            f"| {line['seconds'] / results[0]['seconds']:.2f} | {line['peak_bytes'] / 1e9:.1f} GB |"
+        )
+    return lines
+
+
+def speed() -> list[str]:
+    """One line for each preset whose training was held against the arithmetic."""
+    if not (HERE / "speed.json").exists():
+        return []
+    lines = [
+        "",
+        "## Training against the arithmetic",
+        "",
+        "`python benchmarks/speed.py PRESET --datasets DIR --epochs N`, all in one run: the time of the whole",
+        "command `compete train` for each of N epochs, as a multiple of an epoch of a bare `model.fit` of the same",
+        "model on arrays in memory (one before and one after it); the rate of a training step as a share of that of",
+        "a product of two matrices of 2048 x 2048 in the same precision; and the rate of a step with equal bits",
+        "(`train.deterministic: true`, the default) as a multiple of one without.",
+        "",
+        "| preset | epochs | command, to a bare fit | step, to the product of matrices | equal bits, to free |",
+        "|---|---|---|---|---|",
+    ]
+    for line in read("speed.json"):
+        kind, product = list(line["product_gflops"].items())[-1]
+        lines.append(
+            f"| {line['preset']} | {line['epochs']} | **{line['command_to_fit']:.3f}** "
+            f"| **{line['share']:.2f}** ({line['step_gflops']:.0f} of {product:.0f} GFLOP/s, {kind}) "
+            f"| {line['equal_to_free']:.3f} |"
+        )
+    return lines
+
+
+def augmenting() -> list[str]:
+    """What rendering views costs beside what it must cost."""
+    if not (HERE / "augment.json").exists():
+        return []
+    lines = [
+        "",
+        "## Rendering",
+        "",
+        "`python benchmarks/augment.py`: images per second of `augment`'s rendering as a share of those of a bare",
+        "loop of the same albumentations ops in one process, times the cores; the median of several runs that take",
+        "turns.",
+        "",
+        "| ops | images | share of the bare loops | single runs |",
+        "|---|---|---|---|",
+    ]
+    for line in read("augment.json"):
+        lines.append(
+            f"| {line['policy']} | {line['count']:,} of {line['side_px']} px | **{line['throughput_ratio']:.2f}** "
+            f"| {', '.join(f'{ratio:.2f}' for ratio in line['ratios'])} |"
+        )
+    return lines
 
 
 def layouts() -> list[str]:

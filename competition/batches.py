@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from competition.arrays import open_array
@@ -17,6 +18,9 @@ from competition.params import TrainParams
 from competition.policies import Policy, view_seed
 from competition.seeds import derive
 from competition.tasks import Target
+
+SIZE_JUMPS = 3  # in which the side of the images grows; the step is compiled anew for each size
+GROWN = 0.6  # of the epochs after which it is the full one
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ class EpochBatches:
             # same way several times in a row. Source: airbench, as in models/speednet.py.
             flipped = (self._flipped[samples] + self._epoch) % 2 == 1
             images[flipped] = images[flipped, :, ::-1]
+        images = _resized(images, side_share(self._params, self._epoch))
         targets = self._set.target.encode(self._set.truth[samples])
         if self._weights is None:
             return *self._mix(images, targets, index), None
@@ -170,6 +175,25 @@ class EpochBatches:
         rng = np.random.default_rng(derive(self._seed, "mix", self._epoch, index))
         mix, alpha = wanted[rng.integers(len(wanted))]
         return mix(images, targets, alpha, rng)
+
+
+def side_share(params: TrainParams, epoch: int) -> float:
+    """Return the side of the images of an epoch as a share of the full one.
+
+    Source: sizes that grow while a network trains are Howard's for ImageNet in DAWNBench (2018), and Tan and Le,
+    "EfficientNetV2" (2021).
+    """
+    jumps = min(int(SIZE_JUMPS * epoch / (GROWN * params.epochs)), SIZE_JUMPS)
+    return params.start_size + (1 - params.start_size) * jumps / SIZE_JUMPS
+
+
+def _resized(images: np.ndarray, share: float) -> np.ndarray:
+    """Resize images uint8 (b, h, w, c) to a share of their height and width."""
+    height, width = (max(1, round(share * side)) for side in images.shape[1:3])
+    if (height, width) == images.shape[1:3]:
+        return images
+    small = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images]
+    return np.stack(small).reshape(len(images), height, width, images.shape[3])
 
 
 def _balanced(training_set: TrainingSet, samples: np.ndarray) -> np.ndarray:

@@ -12,7 +12,9 @@ from competition.models import FAMILIES
 from competition.tasks import Target
 
 
-def build(params: Any, shape: tuple[int, int, int], target: Target, precision: str = "float32") -> keras.Model:
+def build(
+    params: Any, shape: tuple[int, int, int], target: Target, precision: str = "float32", any_size: bool = False
+) -> keras.Model:
     """Build an untrained model that turns uint8 (b, h, w, c) into float32 (b, target.outputs).
 
     Args:
@@ -20,11 +22,24 @@ def build(params: Any, shape: tuple[int, int, int], target: Target, precision: s
         shape: height, width and channels of the images.
         target: what is to be predicted.
         precision: in which the model computes; its weights and its last layer are float32 in any.
+        any_size: whether images of any height and width are to go through it.
 
     Raises:
         CompetitionError: the parameters do not fit the images, or each other.
     """
-    return _build(_Layers(), params, shape, target, precision)
+    if any_size and (layer := _sized(params, shape, target)):
+        raise CompetitionError(
+            f"train.start_size is below 1, and the weights of {params.family} belong to images of one size, in its "
+            f"layer {layer}; set start_size: 1.0, or take resnet, speednet or backbone"
+        )
+    return _build(_Layers(), params, shape, target, precision, any_size)
+
+
+def _sized(params: Any, shape: tuple[int, int, int], target: Target) -> str | None:
+    """Name the first layer that has another number of weights for larger images; None if there is none."""
+    larger = (2 * shape[0], 2 * shape[1], shape[2])
+    rows = zip(shapes.trace(params, shape, target), shapes.trace(params, larger, target), strict=True)
+    return next((row.layer for row, other in rows if row.parameters != other.parameters), None)
 
 
 def architecture(params: Any, shape: tuple[int, int, int], target: Target, precision: str) -> str:
@@ -32,12 +47,14 @@ def architecture(params: Any, shape: tuple[int, int, int], target: Target, preci
     return _build(keras.layers, params, shape, target, precision).to_json()
 
 
-def _build(layers: Any, params: Any, shape: tuple[int, int, int], target: Target, precision: str) -> keras.Model:
+def _build(
+    layers: Any, params: Any, shape: tuple[int, int, int], target: Target, precision: str, any_size: bool = False
+) -> keras.Model:
     if problem := shapes.check(params, shape, target):
         raise CompetitionError(problem)
     keras.backend.clear_session()  # the names of the layers count from 1 again
     keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
-    pixels = keras.Input(shape, dtype="uint8", name="pixels")
+    pixels = keras.Input((None, None, shape[2]) if any_size else shape, dtype="uint8", name="pixels")
     x = FAMILIES[params.family](layers, pixels, params)
     if len(x.shape) > 2:
         x = layers.Flatten(name="features")(x)

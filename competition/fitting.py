@@ -1,7 +1,8 @@
 """Fit one model on some samples and validate it on others; shared by tune and train."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from competition.scores import find_metric
 from competition.seeds import derive
 from competition.tasks import Target
 
-SAVE_SECONDS = 20  # of training at most are lost when it is killed, beyond the epoch under way
+SAVE_SHARE = 0.05  # of the time at most goes into saving the state: after every epoch, or if that is dear, now and then
 ADAPT_IMAGES = 10_000  # that a family may learn its first weights from
 
 
@@ -93,7 +94,7 @@ def fit(
     precision = backend.precision(params.precision)
     architecture = building.architecture(recipe.model, training_set.shape, target, precision)
     keras.utils.set_random_seed(derive(seed, "weights"))
-    model = building.build(recipe.model, training_set.shape, target, precision)
+    model = building.build(recipe.model, training_set.shape, target, precision, any_size=params.start_size < 1)
     building.adapt(recipe.model, model, training_set.images[training_set.rows[train_samples[:ADAPT_IMAGES]]])
     trainer = _Trainer(recipe, model, target, len(batches))
 
@@ -106,16 +107,22 @@ def fit(
         trainer.begin(len(history) - 1)  # as many weights are trained as there were when it was saved
         arrays = checkpoints.restore(state, model)
         probabilities = arrays.pop("probabilities")
+        trainer.statistics = [arrays.pop(f"statistic {number}") for number in range(saved["statistics"])]
         best_weights = [arrays[f"best {number}"] for number in range(len(arrays))] or None
     told = [on_epoch(epoch) for epoch in history]
     stopped = any(told)
-    saved_at, saved_epochs = time.monotonic(), len(history)
+    saved_at, save_seconds, saved_epochs = time.monotonic(), 0.0, len(history)
 
     def save() -> None:
         best = {f"best {number}": array for number, array in enumerate(best_weights or [])}
-        facts = {"history": [asdict(epoch) for epoch in history], "kept": kept.epoch if kept else 0}
+        statistics = {f"statistic {number}": array for number, array in enumerate(trainer.statistics)}
+        facts = {
+            "history": [asdict(epoch) for epoch in history],
+            "kept": kept.epoch if kept else 0,
+            "statistics": len(statistics),
+        }
         if state:
-            checkpoints.save(state, model, {"probabilities": probabilities, **best}, facts)
+            checkpoints.save(state, model, {"probabilities": probabilities, **statistics, **best}, facts)
 
     for number in range(len(history), until or params.epochs):
         if stopped or (kept and 0 < params.patience_epochs <= number - 1 - kept.epoch):
@@ -142,9 +149,11 @@ def fit(
                     kept, probabilities = history[-1], predicted
                     best_weights = model.get_weights() if params.patience_epochs else None
         stopped = bool(on_epoch(history[-1]))
-        if time.monotonic() - saved_at >= SAVE_SECONDS:
+        if time.monotonic() - saved_at >= save_seconds / SAVE_SHARE:
+            start = time.monotonic()
             save()
             saved_at, saved_epochs = time.monotonic(), len(history)
+            save_seconds = saved_at - start
     if len(history) > saved_epochs:
         save()
     assert kept is not None
@@ -170,11 +179,16 @@ def _part(samples: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 
 class _Trainer:
-    """A model under training: what changes in it from epoch to epoch."""
+    """A model under training: what changes in it from epoch to epoch.
+
+    With ``average_decay``, the optimizer averages the weights, and ``statistics`` are the averages of what batch
+    normalisation has seen: those of the weights that trained would not fit the averaged ones.
+    """
 
     def __init__(self, recipe: Recipe, model: keras.Model, target: Target, steps: int) -> None:
         self._recipe, self._model, self._target, self._steps = recipe, model, target, steps
         self._rates: dict[str, float] | None = None
+        self.statistics: list[np.ndarray] = []
 
     def begin(self, epoch: int) -> None:
         """Give every layer its share of the learning rate in this epoch; begin a new optimizer where they change."""
@@ -220,33 +234,39 @@ class _Trainer:
             losses.append(float(self._model.train_on_batch(*batch)))
             if not np.isfinite(losses[-1]):
                 return losses[-1]
+            if self._recipe.train.average_decay:
+                self._average_statistics()
         return float(np.mean(losses))
 
-    def averaged(self) -> "_Averaged":
-        """Hold the average of the weights in the model while a block lasts, if there is one."""
-        return _Averaged(self._model if self._recipe.train.average_decay else None)
+    def _average_statistics(self) -> None:
+        decay, now = _inner(self._model.optimizer).ema_momentum, _values(self._measured())
+        before = self.statistics or now
+        self.statistics = [decay * old + (1 - decay) * new for old, new in zip(before, now, strict=True)]
+
+    def _measured(self) -> list[Any]:
+        variables = self._model.non_trainable_variables
+        return [variable for variable in variables if variable.name in ("moving_mean", "moving_variance")]
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Hold the averages in the model while a block lasts, if there are any."""
+        held = [*self._model.trainable_variables, *self._measured()]
+        raw = _values(held) if self._recipe.train.average_decay else []
+        self.keep_average()
+        yield
+        for variable, value in zip(held, raw, strict=False):
+            variable.assign(value)
 
     def keep_average(self) -> None:
-        """Set the weights to their average, if there is one."""
-        self.averaged().__enter__()
+        """Set the weights and what normalisation has seen to their averages, if there are any."""
+        if self._recipe.train.average_decay:
+            averages = [*_inner(self._model.optimizer)._model_variables_moving_average, *self.statistics]
+            for variable, average in zip([*self._model.trainable_variables, *self._measured()], averages, strict=True):
+                variable.assign(average)
 
 
-class _Averaged:
-    def __init__(self, model: keras.Model | None) -> None:
-        self._model, self._raw = model, []  # type: ignore[var-annotated]
-
-    def __enter__(self) -> None:
-        if self._model:
-            weights = self._model.trainable_variables
-            self._raw = [np.array(keras.ops.convert_to_numpy(weight)) for weight in weights]
-            averages = _inner(self._model.optimizer)._model_variables_moving_average
-            for weight, average in zip(weights, averages, strict=True):
-                weight.assign(average)
-
-    def __exit__(self, *error: object) -> None:
-        if self._model:
-            for weight, raw in zip(self._model.trainable_variables, self._raw, strict=True):
-                weight.assign(raw)
+def _values(variables: Sequence[Any]) -> list[np.ndarray]:
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
 def _inner(optimizer: Any) -> Any:

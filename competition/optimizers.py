@@ -30,6 +30,7 @@ def make_optimizer(
         kind=params.schedule,
         warmup_steps=round(params.warmup_epochs * steps_per_epoch),
         steps=params.epochs * steps_per_epoch,
+        held_steps=steps_per_epoch if params.schedule_by == "epoch" else 1,
     )
     kinds: dict[str, tuple[type, dict[str, Any]]] = {
         "adam": (keras.optimizers.Adam, {}),
@@ -81,16 +82,17 @@ def _with_shares(kind: type, share: Callable[[Any], float]) -> type:
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Climb in a line to the peak, then stay there, or fall along half a cosine or a line.
 
-    A triangle begins and ends above 0, the others at 0.
+    A triangle begins and ends above 0, the others at 0. For ``held_steps`` at a time the rate stays as it is.
     """
 
-    def __init__(self, peak: float, kind: str, warmup_steps: int, steps: int) -> None:
+    def __init__(self, peak: float, kind: str, warmup_steps: int, steps: int, held_steps: int = 1) -> None:
         super().__init__()
         self.peak, self.kind, self.warmup_steps, self.steps = peak, kind, warmup_steps, steps
+        self.held_steps = held_steps
 
     def __call__(self, step: int) -> keras.KerasTensor:
         ops = keras.ops
-        step = ops.cast(step, "float32")
+        step = ops.cast(step // self.held_steps * self.held_steps, "float32")
         rate = ops.convert_to_tensor(self.peak, "float32")
         done = ops.clip((step - self.warmup_steps) / (self.steps - self.warmup_steps), 0.0, 1.0)
         if self.kind == "cosine":

@@ -142,7 +142,8 @@ class TuneParams(Section):
     def _a_grid_has_steps(self) -> "TuneParams":
         for path, span in self.space.items() if self.tuner == "grid" else ():
             if span.real is not None and span.step is None:
-                raise ValueError(f"tuner is grid, and space.{path} has no step; give it one, or a choice of values")
+                mend = "a choice of values" if span.sampling == "log" else "one, or a choice of values"
+                raise ValueError(f"tuner is grid, and space.{path} has no step; give it {mend}")
         return self
 
 
@@ -154,6 +155,8 @@ class TrainParams(Section):
     learning_rate: Positive
     schedule: Literal["constant", "cosine", "triangular"]
     warmup_epochs: Annotated[float, Field(ge=0)]
+    schedule_by: Literal["step", "epoch"]
+    start_size: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     norm_bias_rate: Positive
     label_smoothing: Fraction

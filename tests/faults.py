@@ -63,12 +63,12 @@ ROOM = "256m"
 HOOK = """
 import os, signal, sys
 
-FOLDER, LOG, EVENTS, LINE_BYTES, FATAL, SAVE_SECONDS = {constants!r}
+FOLDER, LOG, EVENTS, LINE_BYTES, FATAL, SAVE_SHARE = {constants!r}
 
 
 def hook(event, arguments):
-    if event == "open" and SAVE_SECONDS is not None and "competition.fitting" in sys.modules:
-        sys.modules["competition.fitting"].SAVE_SECONDS = SAVE_SECONDS
+    if event == "open" and SAVE_SHARE is not None and "competition.fitting" in sys.modules:
+        sys.modules["competition.fitting"].SAVE_SHARE = SAVE_SHARE
     if event not in EVENTS:
         return
     path, at = os.fsdecode(arguments[0]), arguments[2 if event in ("os.rename", "os.mkdir") else 1]
@@ -225,7 +225,7 @@ class Round:
             hooks = self.folder / f"hook-{number}"
             hooks.mkdir()
             log = str(self.folder / f"log-{number}")
-            saves = 0 if self.saves_all else None
+            saves = 1e9 if self.saves_all else None
             constants = (str(self.project), log, EVENTS, LINE_BYTES, list(fatal) if fatal else None, saves)
             (hooks / "sitecustomize.py").write_text(HOOK.format(constants=constants))
             paths.insert(0, str(hooks))

@@ -82,6 +82,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
             "model.kernel_px: is 4; expected an odd number, so that a kernel has a centre",
         ),
         ("family: conv ", "family: konv ", "model.family: is 'konv'; expected one of 'backbone', 'conv', 'mlp', "),
+        ("tuner: bayesian ", "tuner: grid ", "space.train.learning_rate has no step; give it a choice of values"),
         ("model.filters:", "model.filter:", "tune.space.model.filter: model.filter is no value of"),
         ("model.filters:", "train.epochs:", "tune.space.train.epochs: train.epochs cannot be tuned"),
         ("model.filters:", "train.seeds:", "tune.space.train.seeds: train.seeds cannot be tuned"),

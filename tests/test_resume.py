@@ -1,6 +1,7 @@
 """A fit that was killed goes on to the same last bit."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_killed_after_any_epoch(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(fitting, "SAVE_SHARE", math.inf)
     params = recipe(**{**EVERYTHING, **changed})
     untouched = fit(params, training_set, None)
     assert fit(params, training_set, tmp_path, kill_after=1) is None
@@ -81,11 +82,16 @@ def test_what_has_ended_is_not_trained_again(
     assert same(fit(params, training_set, tmp_path), first)
 
 
-def test_it_goes_on_from_the_last_save_however_old(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811
+def test_it_goes_on_from_the_last_save_however_old(
+    training_set: TrainingSet,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "SAVE_SHARE", 1e-9)
     params = recipe(**EVERYTHING)
     untouched = fit(params, training_set, None)
     fit(params, training_set, tmp_path, kill_after=3)
-    assert checkpoints.read_facts(tmp_path) is None  # too soon for a save
+    assert len(checkpoints.read_facts(tmp_path)["history"]) == 1  # a second save would have been too dear
     assert same(fit(params, training_set, tmp_path), untouched)
 
 
@@ -158,9 +164,28 @@ def test_average_of_weights_is_validated_and_kept(training_set: TrainingSet) -> 
     held = training_set.rows[training_set.folds == 0]
     again = predict(averaged.model, training_set.target, training_set.images, held)
     np.testing.assert_array_equal(again, averaged.probabilities)
-    kernel, average = (np.asarray(fitted.model.get_layer("classes").kernel) for fitted in (raw, averaged))
-    start = np.abs(average - kernel).max()
-    assert 0 < start < 0.5  # near the raw weights, which trained alike, and behind them
+
+
+def test_the_average_is_that_of_all_steps(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Also of what batch normalisation has seen; worked out again from the weights after each step."""
+    after: list[list[np.ndarray]] = []
+    original = fitting._Trainer._average_statistics
+
+    def spy(trainer: fitting._Trainer) -> None:
+        after.append(trainer._model.get_weights())
+        original(trainer)
+
+    monkeypatch.setattr(fitting._Trainer, "_average_statistics", spy)
+    averaged = fit(recipe(train__average_decay=0.9, train__precision="float32"), training_set, None)
+    assert averaged
+    expected = after[0]
+    for weights in after[1:]:
+        expected = [0.9 * old + 0.1 * new for old, new in zip(expected, weights, strict=True)]
+    for variable, kept, average, last in zip(
+        averaged.model.weights, averaged.model.get_weights(), expected, after[-1], strict=True
+    ):
+        np.testing.assert_allclose(kept, average, atol=1e-5, err_msg=variable.path)
+        assert np.abs(kept - last).max() > 1e-4, variable.path
 
 
 def test_the_biases_of_normalisation_have_a_rate_of_their_own(training_set: TrainingSet) -> None:  # noqa: F811

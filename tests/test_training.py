@@ -1,6 +1,7 @@
 """What the lines of ``train`` do to batches and steps."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from competition.errors import CompetitionError
 from competition.mixing import cutmix, mixup
 from competition.models import FAMILIES
 from competition.optimizers import make_optimizer
+from competition.recipes import Recipe
 from competition.tasks import Target
 from tests.test_fitting import fit, recipe, training_set  # noqa: F401  (a fixture)
 
@@ -187,3 +189,48 @@ def test_decay_takes_its_share_of_the_rate() -> None:
     optimizer.apply([np.zeros(3, np.float32)] * 2, weights)
     np.testing.assert_allclose(weights[0], 0.95)
     np.testing.assert_allclose(weights[1], 0.995)
+
+
+def test_the_rate_may_stay_for_an_epoch() -> None:
+    changed = {"train__schedule": "cosine", "train__epochs": 4, "train__warmup_epochs": 1.5}
+    by_step, by_epoch = (
+        make_optimizer(recipe(**changed, train__schedule_by=unit).train, 10)._learning_rate
+        for unit in ("step", "epoch")
+    )
+    rates = [float(by_epoch(step)) for step in range(40)]
+    assert rates == [float(by_step(step // 10 * 10)) for step in range(40)]
+    assert len(set(rates)) == 4 < len({float(by_step(step)) for step in range(40)})
+
+
+def test_images_grow_until_they_are_whole(training_set: TrainingSet) -> None:  # noqa: F811
+    params = recipe(train__start_size=0.5, train__epochs=10, train__batch_size=16).train
+    batches, sides = EpochBatches(training_set, np.arange(200), params, seed=1), []
+    for epoch in range(10):
+        batches.begin(epoch)
+        images = batches[0][0]
+        assert images.dtype == np.uint8
+        assert images.shape == (16, images.shape[1], images.shape[1], 1)
+        sides.append(images.shape[1])
+    assert sides == [4, 4, 5, 5, 7, 7, 8, 8, 8, 8]
+
+
+def test_what_small_images_taught_serves_whole_ones(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811
+    import keras
+
+    speednet = FAMILIES["speednet"].schema(family="speednet", widths=(8, 8), convs_per_group=2)
+    train = recipe(train__start_size=0.6, train__epochs=8).train
+    fitted = fit(Recipe(model=speednet, train=train), training_set)
+    assert fitted.kept.score > 0.9
+    fitted.model.save_weights(tmp_path / "small.weights.h5")
+    whole = keras.models.model_from_json(fitted.architecture)
+    whole.load_weights(tmp_path / "small.weights.h5")
+    assert whole.input_shape[1:] == training_set.shape
+    held = training_set.rows[training_set.folds == 0]
+    np.testing.assert_allclose(
+        np.asarray(whole.predict_on_batch(training_set.images[held])), fitted.probabilities, atol=1e-6
+    )
+
+
+def test_weights_that_belong_to_a_size_are_told(training_set: TrainingSet) -> None:  # noqa: F811
+    with pytest.raises(CompetitionError, match="the weights of conv belong to images of one size, in its layer Dense"):
+        fit(recipe(train__start_size=0.5), training_set)

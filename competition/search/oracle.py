@@ -73,6 +73,13 @@ class Oracle(keras_tuner.Oracle):
             return {"status": TrialStatus.STOPPED if self.is_over else TrialStatus.IDLE}
         return {"status": TrialStatus.RUNNING, "values": {SEARCH: self.search.key, TASK: json.dumps(asdict(task))}}
 
+    def update_trial(self, trial_id: str, metrics: dict[str, object], step: int = 0) -> Told:
+        try:
+            return super().update_trial(trial_id, metrics, step)
+        except Exception as error:  # KerasTuner would take it for a failed trial; TensorFlow's of a disk is no OSError
+            cause = error if isinstance(error, OSError) else OSError(f"KerasTuner cannot keep a trial: {error}")
+            raise keras_tuner.errors.FatalError(str(error)) from cause
+
     def told(self) -> list[Attempt]:
         """Return the trials that have begun."""
         return [read(trial) for trial in list(self.trials.values())]  # a list, for another thread may add one

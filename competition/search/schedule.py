@@ -4,10 +4,12 @@ With n workers a trial knows the trials that are n or more before it, and of tho
 the same whichever of them ended first. What needs no scores, as a random point does, waits for none.
 """
 
+import heapq
 from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import pairwise
 
+from competition.params import Scalar
 from competition.search.outcomes import Attempt, Search, Task, Values, best
 from competition.search.proposals import Past, Signal, brackets, propose
 from competition.search.pruning import bars
@@ -53,18 +55,30 @@ def split(search: Search, trials: Sequence[Attempt]) -> tuple[list[Attempt], lis
     return [t for t in in_order if t.task.fold == fold], [t for t in in_order if t.task.fold != fold]
 
 
-def is_late(search: Search, known: Sequence[Attempt]) -> bool:
-    """Tell whether trials have taken as long as the search may.
+def is_late(search: Search, tried: Sequence[Attempt]) -> bool:
+    """Tell whether the next trial would start after as long as the search may take.
 
     It goes by the seconds of training, which are on record, and not by a clock: a search that is run again ends where
-    it ended before.
+    it ended before. The workers are taken to begin each trial in its turn, as soon as one is free and the trials that
+    it has to know have ended. What starting processes takes does not count.
     """
-    seconds = {tuple(sorted(trial.values.items())): 0.0 for trial in known}
-    for trial in known:
+    workers = search.params.workers
+    free = [0.0] * workers  # when each worker is
+    ends = [0.0]  # of the first trials, when the last of them had ended
+    spent: dict[tuple[tuple[str, Scalar], ...], float] = {}
+    for place, trial in enumerate(_known(search, tried)):
         point = tuple(sorted(trial.values.items()))
-        seconds[point] = max(seconds[point], trial.outcome.seconds if trial.outcome else 0.0)
-    minutes = search.params.minutes
-    return 0 < minutes <= sum(seconds.values()) / search.params.workers / 60
+        before, seconds = spent.get(point, 0.0), trial.outcome.seconds if trial.outcome else 0.0
+        spent[point] = max(before, seconds)  # it may go on with a training
+        begun = max(heapq.heappop(free), ends[max(place + 1 - workers, 0)])
+        heapq.heappush(free, begun + spent[point] - before)
+        ends.append(max(ends[-1], begun + spent[point] - before))
+    return 0 < search.params.minutes <= ends[-1] / 60
+
+
+def _known(search: Search, tried: Sequence[Attempt]) -> Sequence[Attempt]:
+    """Return the trials that the next one has to know."""
+    return tried[: max(len(tried) + 1 - search.params.workers, 0)]
 
 
 def may_go_on(search: Search, ended: Sequence[Attempt]) -> list[Attempt]:
@@ -87,13 +101,13 @@ def may_go_on(search: Search, ended: Sequence[Attempt]) -> list[Attempt]:
 
 def _next_trial(search: Search, tried: Sequence[Attempt], possible: Callable[[Values], bool]) -> Task | Next:
     params, number = search.params, len(tried) + 1
-    known = tried[: max(number - params.workers, 0)]
+    known = _known(search, tried)
     learns, prunes = params.tuner in LEARNING, params.prune and params.tuner != "hyperband"
     if number > params.max_trials:
         return Next.END
     if (learns or prunes or params.minutes) and any(trial.outcome is None for trial in known):
         return Next.WAIT
-    if is_late(search, known):
+    if is_late(search, tried):
         return Next.END
     # The tuners that do not learn so propose the same whatever they are told, if they propose anything.
     seen = [trial.number <= len(known) if learns else trial.outcome is not None for trial in tried]

@@ -1,0 +1,49 @@
+"""The same project on the other backends of Keras: it learns as much, and goes on to the same bits."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Project
+
+pytestmark = pytest.mark.slow
+
+BACKENDS = [
+    pytest.param(
+        name, marks=pytest.mark.skipif(not importlib.util.find_spec(name), reason=f"pip install -e '.[{name}]'")
+    )
+    for name in ("jax", "torch")
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_pipeline(backend: str, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From tune to the submission, on what prepare and augment have made."""
+    other = Project(tmp_path / "other")
+    shutil.copytree(project.folder, other.folder, ignore=shutil.ignore_patterns(".compete", ".dvc"))
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    for stage in ("tune", "train", "predict"):
+        other.run("compete", stage)
+    own, reference = (
+        json.loads((each.folder / "data/train/metrics.json").read_text())["pooled"] for each in (other, project)
+    )
+    assert json.loads((other.folder / "data/train/env.json").read_text())["backend"] == backend
+    assert own["low"] <= reference["high"]
+    assert reference["low"] <= own["high"]
+    assert (other.folder / "data/predict/submission.csv").read_text().count("\n") == 451
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_killed_fit_goes_on(backend: str) -> None:
+    tests = [f"tests/test_resume.py::test_killed_after_any_epoch[{name}]" for name in ("adam", "rmsprop")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "KERAS_BACKEND": backend}, timeout=300,
+    )  # fmt: skip
+    assert "2 passed" in done.stdout, done.stdout

@@ -1,0 +1,141 @@
+"""`compete tune` as a user runs it: a raised budget, finalists, workers here and elsewhere, what goes wrong."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from competition.cli import app
+from competition.search import workers
+from competition.search.workers import Address
+from tests.conftest import Project, quick
+from tests.test_pipeline import table
+from tests.test_search import found, plan
+
+pytestmark = pytest.mark.slow
+
+LIMIT_SECONDS = 100  # after which a command is ended that would hang
+
+
+@pytest.fixture(scope="module")
+def ready(copy_project: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that is ready to be tuned, by points that do not depend on the number of workers."""
+    project = copy_project(tmp_path_factory.mktemp("ready"))
+    quick(project)
+    project.set(threads=1, tune__tuner="random", model__blocks=1, augment__views=0, augment__policy=[])
+    for stage in ("prepare", "augment"):
+        project.run("compete", stage)
+    return project
+
+
+@pytest.fixture(scope="module")
+def raised(ready: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[str]]:
+    """A project in which two workers ran two trials, then one ran four and two finalists; what was said each time."""
+    project, said = copied(ready, tmp_path_factory.mktemp("raised")), []
+    for trials, count, finalists in ((2, 2, 1), (4, 1, 2)):
+        project.set(tune__max_trials=trials, tune__workers=count, tune__finalists=finalists)
+        said.append(project.run("compete", "tune", timeout=LIMIT_SECONDS).stdout)
+        shutil.copyfile(project.folder / "data/tune/trials.csv", project.folder / f"{trials}.csv")
+    return project, said
+
+
+def copied(project: Project, folder: Path) -> Project:
+    return Project(shutil.copytree(project.folder, folder / "other", symlinks=True))
+
+
+def test_a_raised_budget_begins_with_the_same_trials(raised: tuple[Project, list[str]]) -> None:
+    project, said = raised
+    two, four = (table(project.folder / f"{trials}.csv") for trials in (2, 4))
+    assert (len(two), len(four)) == (2, 4)
+    assert four[:2].equals(two)
+    assert all(four["score"])
+    for each, trials in zip(said, (two, four), strict=True):
+        first, second = trials.sort_values("score", ascending=False, kind="stable")["trial"][:2]
+        assert any(f"tune: trial {a} beats trial {b} by " in each for a, b in ((first, second), (second, first)))
+    assert "at most 2 trials, 2 at a time, x" in said[0]
+    assert "were known from before" not in said[0]
+    assert "tune: 2 of 4 trials were known from before" in said[1]
+
+
+def test_finalists_are_chosen_by_the_mean_over_two_folds(raised: tuple[Project, list[str]]) -> None:
+    project, said = raised
+    trials = table(project.folder / "data/tune/trials.csv")
+    finalists = table(project.folder / "data/tune/finalists.csv").astype(float)
+    assert list(finalists.columns) == ["trial", "fold_0", "fold_1", "mean"]
+    rows = trials.iloc[finalists["trial"].astype(int) - 1].astype({"score": float, "train.learning_rate": float})
+    assert list(finalists["fold_0"]) == list(rows["score"]) == sorted(trials["score"].astype(float))[:1:-1]
+    assert list(finalists["mean"]) == pytest.approx((finalists["fold_0"] + finalists["fold_1"]) / 2)
+    assert list(finalists["fold_0"]) != list(finalists["fold_1"])
+    number = int(finalists["trial"].iloc[finalists["mean"].argmax()])
+    assert f"tune: trial {number} of 4 is best of 2 finalists, accuracy {finalists['mean'].max():.4f} " in said[1]
+    values = YAML(typ="safe").load(project.folder / "data/tune/hyperparameters.yaml")
+    best = rows["train.learning_rate"].iloc[finalists["mean"].argmax()]
+    assert values == {"train.learning_rate": pytest.approx(best, rel=1e-8)}
+
+
+def test_a_worker_joins_from_elsewhere(ready: Project, raised: tuple[Project, list[str]], tmp_path: Path) -> None:
+    """It takes no lock and writes nothing: here it works in the folder of the search itself.
+
+    Both together find, of the last two trials, what one alone has found.
+    """
+    project = copied(ready, tmp_path)
+    project.set(tune__max_trials=4, tune__workers=2)
+    address = str(Address("127.0.0.1", 0).bound())
+    helping = subprocess.Popen(
+        ["timeout", str(LIMIT_SECONDS), "compete", "tune", "--worker", address], cwd=project.folder,
+        env=project.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert helping.stdout and helping.stdout.readline() == f"tune: works for the search at {address}\n"
+        told = project.run("compete", "tune", "--listen", address, "--here", "1", timeout=LIMIT_SECONDS).stdout
+        said = helping.communicate()[0]
+    finally:
+        helping.terminate()
+        helping.wait()
+    assert f"tune: others join with: compete tune --worker {address}" in told
+    assert helping.returncode == 0, said
+    assert "  trial " in said
+    assert said.endswith("tune: the search has no trial any more\n")
+    assert (project.folder / "data/tune/trials.csv").read_text() == (raised[0].folder / "4.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--worker", "127.0.0.1:5000", "--listen", "127.0.0.1:5000"], "--worker goes without --listen and --here"),
+        (["--worker", "127.0.0.1:5000", "--here", "1"], "--worker goes without --listen and --here"),
+        (["--here", "1"], "--here goes with --listen"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    options: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["tune", *options])
+    assert done.exit_code == 2
+    assert told in done.stderr
+
+
+def test_a_worker_that_nobody_answers(ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ready.folder)
+    monkeypatch.setattr(workers, "PATIENCE_SECONDS", 0)
+    done = CliRunner().invoke(app, ["tune", "--worker", "127.0.0.1:1"])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("compete: no search answers at 127.0.0.1:1: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_kept_a_trial_from_being_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """KerasTuner writes by TensorFlow, whose error is no OSError, and would take the trial for a failed one."""
+
+    def full(*arguments: object, **named: object) -> None:
+        raise RuntimeError(f"trial.json; {os.strerror(28)}")
+
+    monkeypatch.setattr("keras_tuner.Oracle.update_trial", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        found(plan(), tmp_path)
