@@ -4,9 +4,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from competition.errors import CompetitionError
 from competition.parallel import cores
@@ -99,6 +101,71 @@ def jit(deterministic: bool) -> bool:
 
     name = keras.backend.backend()
     return name == "jax" or (name == "tensorflow" and not deterministic and not device().startswith("cpu"))
+
+
+def device_count(batch_size: int) -> int:
+    """Return over how many cards a batch is spread: all of them, or as many as it can be cut into equal parts for."""
+    import keras
+
+    count = len(_devices()) if keras.backend.backend() in ("tensorflow", "jax") else 1
+    return max(number for number in range(1, count + 1) if batch_size % number == 0)
+
+
+def _devices() -> list[str]:
+    """List the devices of the kind that models run on."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        return keras.distribution.list_devices()
+    import tensorflow as tf
+
+    return [each.name for each in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
+
+
+def spread(count: int) -> AbstractContextManager[Any]:
+    """Let a model that is built meanwhile spread its batches over so many cards.
+
+    Each has a copy of the model and a part of the batch; the gradients are averaged over them.
+    """
+    import keras
+
+    if keras.backend.backend() == "jax":
+        parallel = keras.distribution.DataParallel(devices=_devices()[:count]) if count > 1 else None
+        keras.distribution.set_distribution(parallel)  # it also cuts the batches, so it stays
+    elif count > 1:
+        import tensorflow as tf
+
+        return tf.distribute.MirroredStrategy(_devices()[:count]).scope()
+    return nullcontext()
+
+
+def scope(model: Any) -> AbstractContextManager[Any]:
+    """Let an optimizer that is made meanwhile know over what the model is spread."""
+    return model.distribute_strategy.scope() if replicas(model) > 1 else nullcontext()
+
+
+def parts(model: Any, batch: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Cut the arrays of a batch into a part for each copy of a model.
+
+    Args:
+        model: built inside `spread`.
+        batch: arrays (b, ...), or None; b is a multiple of the copies.
+    """
+    count = replicas(model)
+
+    def part(context: Any) -> tuple[Any, ...]:
+        import tensorflow as tf
+
+        number = context.replica_id_in_sync_group
+        return tuple(None if array is None else tf.constant(np.split(array, count)[number]) for array in batch)
+
+    return model.distribute_strategy.experimental_distribute_values_from_function(part)
+
+
+def replicas(model: Any) -> int:
+    """Count the copies of a model, for each of which a batch has to be cut with `parts`."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.num_replicas_in_sync if strategy else 1
 
 
 def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any] | None:

@@ -135,6 +135,11 @@ class EpochBatches:
             order = rng.choice(len(self._samples), len(self._samples), p=self._chances)
         self._epoch, self._order = epoch, self._samples[order]
 
+    @property
+    def size(self) -> int:
+        """Samples of a batch."""
+        return self._batch_size
+
     def __len__(self) -> int:
         return len(self._samples) // self._batch_size
 

@@ -13,7 +13,13 @@ from competition.tasks import Target
 
 
 def build(
-    params: Any, shape: tuple[int, int, int], target: Target, precision: str = "float32", any_size: bool = False
+    params: Any,
+    shape: tuple[int, int, int],
+    target: Target,
+    precision: str = "float32",
+    *,
+    any_size: bool = False,
+    devices: int = 1,
 ) -> keras.Model:
     """Build an untrained model that turns uint8 (b, h, w, c) into float32 (b, target.outputs).
 
@@ -23,6 +29,7 @@ def build(
         target: what is to be predicted.
         precision: in which the model computes; its weights and its last layer are float32 in any.
         any_size: whether images of any height and width are to go through it.
+        devices: over how many its batches are spread.
 
     Raises:
         CompetitionError: the parameters do not fit the images, or each other.
@@ -32,7 +39,7 @@ def build(
             f"train.start_size is below 1, and the weights of {params.family} belong to images of one size, in its "
             f"layer {layer}; set start_size: 1.0, or take resnet, speednet or backbone"
         )
-    return _build(_Layers(), params, shape, target, precision, any_size)
+    return _build(_Layers(), params, shape, target, precision, any_size, devices)
 
 
 def _sized(params: Any, shape: tuple[int, int, int], target: Target) -> str | None:
@@ -48,18 +55,25 @@ def architecture(params: Any, shape: tuple[int, int, int], target: Target, preci
 
 
 def _build(
-    layers: Any, params: Any, shape: tuple[int, int, int], target: Target, precision: str, any_size: bool = False
+    layers: Any,
+    params: Any,
+    shape: tuple[int, int, int],
+    target: Target,
+    precision: str,
+    any_size: bool = False,
+    devices: int = 1,
 ) -> keras.Model:
     if problem := shapes.check(params, shape, target):
         raise CompetitionError(problem)
     keras.backend.clear_session()  # the names of the layers count from 1 again
     keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
-    pixels = keras.Input((None, None, shape[2]) if any_size else shape, dtype="uint8", name="pixels")
-    x = FAMILIES[params.family](layers, pixels, params)
-    if len(x.shape) > 2:
-        x = layers.Flatten(name="features")(x)
-    classes = layers.Dense(target.outputs, target.activation, dtype="float32", name="classes")
-    return keras.Model(pixels, classes(x), name=params.family)
+    with backend.spread(devices):
+        pixels = keras.Input((None, None, shape[2]) if any_size else shape, dtype="uint8", name="pixels")
+        x = FAMILIES[params.family](layers, pixels, params)
+        if len(x.shape) > 2:
+            x = layers.Flatten(name="features")(x)
+        classes = layers.Dense(target.outputs, target.activation, dtype="float32", name="classes")
+        return keras.Model(pixels, classes(x), name=params.family)
 
 
 class _Layers:

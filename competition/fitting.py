@@ -94,7 +94,8 @@ def fit(
     precision = backend.precision(params.precision)
     architecture = building.architecture(recipe.model, training_set.shape, target, precision)
     keras.utils.set_random_seed(derive(seed, "weights"))
-    model = building.build(recipe.model, training_set.shape, target, precision, any_size=params.start_size < 1)
+    any_size, devices = params.start_size < 1, backend.device_count(batches.size)
+    model = building.build(recipe.model, training_set.shape, target, precision, any_size=any_size, devices=devices)
     building.adapt(recipe.model, model, training_set.images[training_set.rows[train_samples[:ADAPT_IMAGES]]])
     trainer = _Trainer(recipe, model, target, len(batches))
 
@@ -205,14 +206,17 @@ class _Trainer:
             for layer in self._model.layers
             for variable in layer.trainable_variables
         }
-        optimizer = make_optimizer(self._recipe.train, self._steps, lambda variable: of_variable[variable.path])
+        with backend.scope(self._model):
+            optimizer = make_optimizer(self._recipe.train, self._steps, lambda variable: of_variable[variable.path])
         averages = self._averages()  # of the optimizer before
         loss = _loss(self._target, self._recipe.train.label_smoothing)
-        self._model.compile(optimizer, loss, jit_compile=backend.jit(self._recipe.train.deterministic))
-        self._model.optimizer.build(self._model.trainable_variables)  # now, so that its variables are in one order
+        with backend.scope(self._model):
+            self._model.compile(optimizer, loss, jit_compile=backend.jit(self._recipe.train.deterministic))
+            self._model.optimizer.build(self._model.trainable_variables)  # now, so that its variables are in one order
         _inner(optimizer)._iterations.assign(epoch * self._steps)  # that of batches, also where several make a step
         for variable, average in zip(self._model.trainable_variables, self._averages().values(), strict=False):
-            average.assign(averages.get(variable.path, variable))  # Keras lets them begin at 0
+            (value,) = _values([averages.get(variable.path, variable)])  # a copy: JAX takes no buffer twice
+            average.assign(value)  # Keras lets them begin at 0
 
     def _averages(self) -> dict[str, Any]:
         """Return the running averages of the weights by their path; none if none are kept."""
@@ -231,12 +235,20 @@ class _Trainer:
         # Faster than model.fit here: its tf.data pipeline costs more per step than small models do.
         losses = []
         for batch in batches:
-            losses.append(float(self._model.train_on_batch(*batch)))
+            losses.append(self._step(batch))
             if not np.isfinite(losses[-1]):
                 return losses[-1]
             if self._recipe.train.average_decay:
                 self._average_statistics()
         return float(np.mean(losses))
+
+    def _step(self, batch: tuple[Any, ...]) -> float:
+        """Train on a batch, spread over the cards if there are several; return its loss."""
+        if backend.replicas(self._model) == 1:
+            return float(self._model.train_on_batch(*batch))
+        self._model.make_train_function()
+        self._model.reset_metrics()
+        return float(self._model.train_function(iter([backend.parts(self._model, batch)]))["loss"])
 
     def _average_statistics(self) -> None:
         decay, now = _inner(self._model.optimizer).ema_momentum, _values(self._measured())

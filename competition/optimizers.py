@@ -71,9 +71,11 @@ def _with_shares(kind: type, share: Callable[[Any], float]) -> type:
                 )
 
         def _apply_weight_decay(self, variables: list[Any]) -> None:
-            if self.weight_decay:
-                for variable in filter(self._use_weight_decay, variables):
-                    variable.assign(variable * (1 - self.weight_decay * self.learning_rate * share(variable)))
+            whole = self.weight_decay
+            for each in sorted({share(variable) for variable in variables}) if whole else ():
+                self.weight_decay = whole * each
+                super()._apply_weight_decay([variable for variable in variables if share(variable) == each])
+            self.weight_decay = whole
 
     WithShares.__name__ = kind.__name__
     return WithShares

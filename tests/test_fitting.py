@@ -30,8 +30,12 @@ def recipe(**changed: object) -> Recipe:
 
 @pytest.fixture(scope="module")
 def training_set() -> TrainingSet:
-    """Two classes: bright above, bright below; noise over both. Rows lie in another order than samples."""
     backend.start(2)
+    return made()
+
+
+def made() -> TrainingSet:
+    """Two classes: bright above, bright below; noise over both. Rows lie in another order than samples."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 200)
     images = rng.integers(0, 120, (200, *SHAPE))
