@@ -215,7 +215,7 @@ class _Trainer:
             self._model.optimizer.build(self._model.trainable_variables)  # now, so that its variables are in one order
         _inner(optimizer)._iterations.assign(epoch * self._steps)  # that of batches, also where several make a step
         for variable, average in zip(self._model.trainable_variables, self._averages().values(), strict=False):
-            (value,) = _values([averages.get(variable.path, variable)])  # a copy: JAX takes no buffer twice
+            (value,) = _values([averages.get(variable.path, variable)])
             average.assign(value)  # Keras lets them begin at 0
 
     def _averages(self) -> dict[str, Any]:
@@ -272,12 +272,13 @@ class _Trainer:
     def keep_average(self) -> None:
         """Set the weights and what normalisation has seen to their averages, if there are any."""
         if self._recipe.train.average_decay:
-            averages = [*_inner(self._model.optimizer)._model_variables_moving_average, *self.statistics]
+            averages = [*_values(_inner(self._model.optimizer)._model_variables_moving_average), *self.statistics]
             for variable, average in zip([*self._model.trainable_variables, *self._measured()], averages, strict=True):
                 variable.assign(average)
 
 
 def _values(variables: Sequence[Any]) -> list[np.ndarray]:
+    """Return copies; JAX gives a variable's own memory away when it trains."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 

@@ -71,7 +71,7 @@ def _with_shares(kind: type, share: Callable[[Any], float]) -> type:
                 )
 
         def _apply_weight_decay(self, variables: list[Any]) -> None:
-            whole = self.weight_decay
+            whole: Any = self.weight_decay  # type: ignore[has-type]
             for each in sorted({share(variable) for variable in variables}) if whole else ():
                 self.weight_decay = whole * each
                 super()._apply_weight_decay([variable for variable in variables if share(variable) == each])

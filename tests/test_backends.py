@@ -28,6 +28,7 @@ def test_the_pipeline(backend: str, project: Project, tmp_path: Path, monkeypatc
     other = Project(tmp_path / "other")
     shutil.copytree(project.folder, other.folder, ignore=shutil.ignore_patterns(".compete", ".dvc"))
     monkeypatch.setenv("KERAS_BACKEND", backend)
+    other.set(tune__max_trials=1, train__folds=1)
     for stage in ("tune", "train", "predict"):
         other.run("compete", stage)
     own, reference = (
@@ -41,9 +42,9 @@ def test_the_pipeline(backend: str, project: Project, tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_killed_fit_goes_on(backend: str) -> None:
-    tests = [f"tests/test_resume.py::test_killed_after_any_epoch[{name}]" for name in ("adam", "rmsprop")]
+    test = "tests/test_resume.py::test_killed_after_any_epoch[rmsprop]"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests], cwd=ROOT, capture_output=True, text=True,
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", test], cwd=ROOT, capture_output=True, text=True,
         env={**os.environ, "KERAS_BACKEND": backend}, timeout=300,
     )  # fmt: skip
-    assert "2 passed" in done.stdout, done.stdout
+    assert "1 passed" in done.stdout, done.stdout
