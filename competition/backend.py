@@ -13,9 +13,9 @@ import numpy as np
 from competition.errors import CompetitionError
 from competition.parallel import cores
 
-# Beginnings of names of what may change the bits of a result; and one that is no such thing.
-SETTINGS = ("KERAS_", "TF_", "XLA_", "ONEDNN_", "DNNL_", "OMP_", "MKL_", "JAX_", "TORCH_", "CUBLAS_", "NVIDIA_TF32")
-LOG_SETTING = "TF_CPP_MIN_LOG_LEVEL"
+# Beginnings of names of what may change the bits of a result.
+SETTINGS = ("KERAS_", "TF_ENABLE_", "TF_DISABLE_", "TF_XLA_", "TF_CUDNN_", "TF_GPU_", "XLA_", "ONEDNN_", "DNNL_", "OMP_",
+            "MKL_", "JAX_", "TORCH_", "CUBLAS_", "NVIDIA_TF32")  # fmt: skip
 
 
 def start(threads: int | str, deterministic: bool = True) -> None:
@@ -30,7 +30,7 @@ def start(threads: int | str, deterministic: bool = True) -> None:
     """
     name = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
-    os.environ.setdefault(LOG_SETTING, "2" if Path("/dev/nvidia0").exists() else "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if Path("/dev/nvidia0").exists() else "3")
     count = threads_used(threads)
     try:
         with _without_remarks():
@@ -198,7 +198,6 @@ def cpu_features() -> set[str]:
 def settings() -> dict[str, str]:
     """Return the variables of the environment that may change the bits of a result, the backend always."""
     chosen = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)}
-    chosen.pop(LOG_SETTING, None)
     return {"KERAS_BACKEND": "tensorflow", **chosen}
 
 

@@ -114,9 +114,10 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The package of the copy and the programs of this Python."""
+        """The package of the copy and the programs of this Python; not the log level that libraries set here."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        return {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder)}
+        kept = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        return {**kept, "PATH": path, "PYTHONPATH": str(self.folder)}
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def test_the_pipeline(backend: str, project: Project, tmp_path: Path, monkeypatc
     other = Project(tmp_path / "other")
     shutil.copytree(project.folder, other.folder, ignore=shutil.ignore_patterns(".compete", ".dvc"))
     monkeypatch.setenv("KERAS_BACKEND", backend)
-    other.set(tune__max_trials=1, train__folds=1)
+    other.set(tune__max_trials=1, tune__epochs=1, train__folds=1)
     for stage in ("tune", "train", "predict"):
         other.run("compete", stage)
     own, reference = (
