@@ -14,8 +14,8 @@ from competition.errors import CompetitionError
 from competition.parallel import cores
 
 # Beginnings of names of what may change the bits of a result.
-SETTINGS = ("KERAS_", "TF_ENABLE_", "TF_DISABLE_", "TF_XLA_", "TF_CUDNN_", "TF_GPU_", "XLA_", "ONEDNN_", "DNNL_", "OMP_",
-            "MKL_", "JAX_", "TORCH_", "CUBLAS_", "NVIDIA_TF32")  # fmt: skip
+SETTINGS = ("KERAS_", "TF_ENABLE_", "TF_DISABLE_", "TF_XLA_", "TF_CUDNN_", "TF_GPU_", "XLA_", "ONEDNN_", "DNNL_",
+            "OMP_", "MKL_", "JAX_", "TORCH_", "CUBLAS_", "NVIDIA_TF32")  # fmt: skip
 
 
 def start(threads: int | str, deterministic: bool = True) -> None:

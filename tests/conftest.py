@@ -24,6 +24,11 @@ DATASETS = Path(os.environ.get("COMPETITION_DATASETS", ROOT.parent / "shared" / 
 Files = dict[str, bytes]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what is slow: with several processes, the short tests fill up the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def png(shade: int = 128, size: tuple[int, int] = (8, 8)) -> bytes:
     """Encode an image around a shade, with a texture that no other shade has and a darker left half."""
     coarse = np.random.default_rng(shade).integers(-60, 61, (5, 5, 3)).astype(np.float32)

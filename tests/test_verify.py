@@ -224,7 +224,7 @@ def test_a_project_is_equal_until_it_is_not(project: Project, tmp_path: Path) ->
     """Twice, and once against what stands there; then with a byte of an image and a cell of a table changed."""
     other = Project(tmp_path / "other")
     shutil.copytree(project.folder, other.folder, symlinks=True, ignore=shutil.ignore_patterns(".dvc", ".compete"))
-    other.set(tune__max_trials=0, train__epochs=1, train__folds=1)  # five pipelines are to run
+    other.set(tune__max_trials=0, train__epochs=2, train__folds=1)  # five pipelines are to run
     for stage in ("tune", "train", "predict"):
         other.run("compete", stage)
     before = digests(other.folder)

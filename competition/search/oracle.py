@@ -78,6 +78,8 @@ class Oracle(keras_tuner.Oracle):
             return super().update_trial(trial_id, metrics, step)
         except Exception as error:  # KerasTuner would take it for a failed trial; TensorFlow's of a disk is no OSError
             cause = error if isinstance(error, OSError) else OSError(f"KerasTuner cannot keep a trial: {error}")
+            if trial_id in self.trials:  # else it is a trial of the chief before
+                self.error = cause
             raise keras_tuner.errors.FatalError(str(error)) from cause
 
     def told(self) -> list[Attempt]:
