@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +79,7 @@ def fit(
         CompetitionError: the model cannot be built for these images, or the loss is no longer a number.
     """
     params = recipe.train
-    left_out = training_set.folds == (-1 if fold is None else fold)
-    train_samples, val_samples = _part(np.flatnonzero(~left_out), fraction, seed), np.flatnonzero(left_out)
-    if not len(train_samples) or not (len(val_samples) or fold is None):
-        raise CompetitionError(
-            f"no training sample is in fold {fold}: data/prepare has {training_set.contract['folds']} folds; "
-            "run 'compete prepare' again, or lower train.folds and tune.fold"
-        )
+    train_samples, val_samples = _parted(training_set, fold, fraction, seed)
     target, truth = training_set.target, training_set.truth[val_samples]
     metric = find_metric(training_set.contract["metric"])
     decision = decisions.plain(metric, target.task, len(target.classes), target.at_least_one)
@@ -99,84 +93,121 @@ def fit(
     building.adapt(recipe.model, model, training_set.images[training_set.rows[train_samples[:ADAPT_IMAGES]]])
     trainer = _Trainer(recipe, model, target, len(batches))
 
-    history: list[Epoch] = []
-    kept, best_weights, probabilities = None, None, np.zeros((0, 0), np.float32)
-    saved = checkpoints.read_facts(state) if state else None
-    if state and saved:
-        history = [Epoch(**epoch) for epoch in saved["history"]]
-        kept = history[saved["kept"]]
-        trainer.begin(len(history) - 1)  # as many weights are trained as there were when it was saved
-        arrays = checkpoints.restore(state, model)
-        probabilities = arrays.pop("probabilities")
-        trainer.statistics = [arrays.pop(f"statistic {number}") for number in range(saved["statistics"])]
-        best_weights = [arrays[f"best {number}"] for number in range(len(arrays))] or None
-    told = [on_epoch(epoch) for epoch in history]
+    progress = _Progress(state)
+    progress.restore(trainer)
+    told = [on_epoch(epoch) for epoch in progress.history]
     stopped = any(told)
-    saved_at, save_seconds, saved_epochs = time.monotonic(), 0.0, len(history)
-
-    def save() -> None:
-        best = {f"best {number}": array for number, array in enumerate(best_weights or [])}
-        statistics = {f"statistic {number}": array for number, array in enumerate(trainer.statistics)}
-        facts = {
-            "history": [asdict(epoch) for epoch in history],
-            "kept": kept.epoch if kept else 0,
-            "statistics": len(statistics),
-        }
-        if state:
-            checkpoints.save(state, model, {"probabilities": probabilities, **statistics, **best}, facts)
-
-    for number in range(len(history), until or params.epochs):
-        if stopped or (kept and 0 < params.patience_epochs <= number - 1 - kept.epoch):
+    for number in range(len(progress.history), until or params.epochs):
+        if stopped or (progress.kept and 0 < params.patience_epochs <= number - 1 - progress.kept.epoch):
             break
         batches.begin(number)
         trainer.begin(number)
         checkpoints.seed_generators(model, seed, number)
-        learning_rate = float(model.optimizer.learning_rate)
-        train_loss = trainer.epoch(batches)
-        if not np.isfinite(train_loss):
-            raise _diverged(train_loss, number, model)
+        epoch = Epoch(number, float("nan"), float("nan"), float("nan"), float(model.optimizer.learning_rate))
+        epoch = replace(epoch, loss=trainer.epoch(batches))
+        if not np.isfinite(epoch.loss):
+            raise _diverged(epoch, model)
         if fold is None:
-            kept = Epoch(number, train_loss, float("nan"), float("nan"), learning_rate)
-            history.append(kept)
+            progress.add(epoch, keep=True)
         else:
             with trainer.averaged():
                 predicted = predict(model, target, training_set.images, training_set.rows[val_samples])
                 if not np.isfinite(predicted).all():  # the last step of the epoch was one too far
-                    raise _diverged(float("nan"), number, model)
+                    raise _diverged(replace(epoch, loss=float("nan")), model)
                 score = metric(truth, decisions.apply(decision, target.task, predicted))
-                val_loss = scores.loss(target.task, truth, predicted)
-                history.append(Epoch(number, train_loss, val_loss, score, learning_rate))
-                if kept is None or not params.patience_epochs or metric.better(score, kept.score):
-                    kept, probabilities = history[-1], predicted
-                    best_weights = model.get_weights() if params.patience_epochs else None
-        stopped = bool(on_epoch(history[-1]))
-        if time.monotonic() - saved_at >= save_seconds / SAVE_SHARE:
-            start = time.monotonic()
-            save()
-            saved_at, saved_epochs = time.monotonic(), len(history)
-            save_seconds = saved_at - start
-    if len(history) > saved_epochs:
-        save()
-    assert kept is not None
-    if best_weights is not None:
-        model.set_weights(best_weights)
+                epoch = replace(epoch, val_loss=scores.loss(target.task, truth, predicted), score=score)
+                best = progress.kept
+                if progress.add(epoch, best is None or not params.patience_epochs or metric.better(score, best.score)):
+                    progress.probabilities = predicted
+                    progress.best_weights = model.get_weights() if params.patience_epochs else None
+        stopped = bool(on_epoch(epoch))
+        progress.save(trainer)
+    progress.save(trainer, at_once=True)
+    assert progress.kept is not None
+    if progress.best_weights is not None:
+        model.set_weights(progress.best_weights)
     else:
         trainer.keep_average()
-    return Fitted(model, architecture, probabilities, history, kept)
+    return Fitted(model, architecture, progress.probabilities, progress.history, progress.kept)
 
 
-def _diverged(loss: float, epoch: int, model: keras.Model) -> CompetitionError:
+@dataclass
+class _Progress:
+    """What a fit has come to: with the variables of the model, all that a killed one needs to go on.
+
+    Attributes:
+        state: the folder that keeps it; None for none.
+        history: the epochs that have ended.
+        kept: that of them that the model is to be.
+        probabilities: its validation predictions.
+        best_weights: its weights, where later epochs may be worse.
+    """
+
+    state: Path | None
+    history: list[Epoch] = field(default_factory=list)
+    kept: Epoch | None = None
+    probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    best_weights: list[np.ndarray] | None = None
+    _saved_at: float = field(default_factory=time.monotonic)
+    _saved_epochs: int = 0
+    _save_seconds: float = 0.0
+
+    def add(self, epoch: Epoch, keep: bool) -> bool:
+        """Add an epoch that has ended; return whether it is the one to keep."""
+        self.history.append(epoch)
+        self.kept = epoch if keep else self.kept
+        return keep
+
+    def restore(self, trainer: "_Trainer") -> None:
+        """Go back to what was saved, if anything was."""
+        facts = checkpoints.read_facts(self.state) if self.state else None
+        if not (self.state and facts):
+            return
+        self.history = [Epoch(**epoch) for epoch in facts["history"]]
+        self.kept, self._saved_epochs = self.history[facts["kept"]], len(self.history)
+        trainer.begin(len(self.history) - 1)  # as many weights are trained as there were when it was saved
+        arrays = checkpoints.restore(self.state, trainer.model)
+        self.probabilities = arrays.pop("probabilities")
+        trainer.statistics = [arrays.pop(f"statistic {number}") for number in range(facts["statistics"])]
+        self.best_weights = [arrays[f"best {number}"] for number in range(len(arrays))] or None
+
+    def save(self, trainer: "_Trainer", at_once: bool = False) -> None:
+        """Save what is new, unless that would take too much of the time and need not be at once."""
+        start = time.monotonic()
+        is_dear = start - self._saved_at < self._save_seconds / SAVE_SHARE and not at_once
+        if self.state is None or self.kept is None or len(self.history) == self._saved_epochs or is_dear:
+            return
+        best = {f"best {number}": array for number, array in enumerate(self.best_weights or [])}
+        statistics = {f"statistic {number}": array for number, array in enumerate(trainer.statistics)}
+        history = [asdict(epoch) for epoch in self.history]
+        facts = {"history": history, "kept": self.kept.epoch, "statistics": len(statistics)}
+        checkpoints.save(self.state, trainer.model, {"probabilities": self.probabilities, **statistics, **best}, facts)
+        self._saved_at, self._saved_epochs = time.monotonic(), len(self.history)
+        self._save_seconds = self._saved_at - start
+
+
+def _diverged(epoch: Epoch, model: keras.Model) -> CompetitionError:
+    rate = float(model.optimizer.learning_rate)  # that of the step, not of the begin of the epoch
     return CompetitionError(
-        f"the loss became {loss} in epoch {epoch} at a learning rate of {float(model.optimizer.learning_rate):.3g}; "
-        "lower train.learning_rate, or lengthen train.warmup_epochs"
+        f"the loss became {epoch.loss} in epoch {epoch.epoch} at a learning rate of {rate:.3g}; lower "
+        "train.learning_rate, or lengthen train.warmup_epochs"
     )
 
 
-def _part(samples: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    if fraction == 1:
-        return samples
-    count = max(1, round(fraction * len(samples)))
-    return np.sort(np.random.default_rng(derive(seed, "fraction")).choice(samples, count, replace=False))
+def _parted(training_set: TrainingSet, fold: int | None, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the samples to train on, and of those to validate on."""
+    left_out = training_set.folds == (-1 if fold is None else fold)
+    samples, val_samples = np.flatnonzero(~left_out), np.flatnonzero(left_out)
+    if not len(samples) or not (len(val_samples) or fold is None):
+        raise CompetitionError(
+            f"no training sample is in fold {fold}: data/prepare has {training_set.contract['folds']} folds; "
+            "run 'compete prepare' again, or lower train.folds and tune.fold"
+        )
+    if fraction < 1:
+        count = max(1, round(fraction * len(samples)))
+        rng = np.random.default_rng(derive(seed, "fraction"))
+        samples = np.sort(rng.choice(samples, count, replace=False))
+    return samples, val_samples
 
 
 class _Trainer:
@@ -187,42 +218,42 @@ class _Trainer:
     """
 
     def __init__(self, recipe: Recipe, model: keras.Model, target: Target, steps: int) -> None:
-        self._recipe, self._model, self._target, self._steps = recipe, model, target, steps
+        self._recipe, self.model, self._target, self._steps = recipe, model, target, steps
         self._rates: dict[str, float] | None = None
         self.statistics: list[np.ndarray] = []
 
     def begin(self, epoch: int) -> None:
         """Give every layer its share of the learning rate in this epoch; begin a new optimizer where they change."""
         rates = FAMILIES[self._recipe.model.family].rates
-        shares = rates(self._model, epoch, self._recipe.model) if rates else {}
+        shares = rates(self.model, epoch, self._recipe.model) if rates else {}
         if shares == self._rates:
             return
         self._rates = shares
-        for layer in self._model.layers:
+        for layer in self.model.layers:
             if layer.name in shares:
                 layer.trainable = shares[layer.name] > 0
         of_variable = {
             variable.path: shares.get(layer.name, 1.0) * self._norm_bias(layer, variable)
-            for layer in self._model.layers
+            for layer in self.model.layers
             for variable in layer.trainable_variables
         }
-        with backend.scope(self._model):
+        with backend.scope(self.model):
             optimizer = make_optimizer(self._recipe.train, self._steps, lambda variable: of_variable[variable.path])
         averages = self._averages()  # of the optimizer before
         loss = _loss(self._target, self._recipe.train.label_smoothing)
-        with backend.scope(self._model):
-            self._model.compile(optimizer, loss, jit_compile=backend.jit(self._recipe.train.deterministic))
-            self._model.optimizer.build(self._model.trainable_variables)  # now, so that its variables are in one order
+        with backend.scope(self.model):
+            self.model.compile(optimizer, loss, jit_compile=backend.jit(self._recipe.train.deterministic))
+            self.model.optimizer.build(self.model.trainable_variables)  # now, so that its variables are in one order
         _inner(optimizer)._iterations.assign(epoch * self._steps)  # that of batches, also where several make a step
-        for variable, average in zip(self._model.trainable_variables, self._averages().values(), strict=False):
+        for variable, average in zip(self.model.trainable_variables, self._averages().values(), strict=False):
             (value,) = _values([averages.get(variable.path, variable)])
             average.assign(value)  # Keras lets them begin at 0
 
     def _averages(self) -> dict[str, Any]:
         """Return the running averages of the weights by their path; none if none are kept."""
-        if not (self._recipe.train.average_decay and self._model.compiled):
+        if not (self._recipe.train.average_decay and self.model.compiled):
             return {}
-        inner = _inner(self._model.optimizer)
+        inner = _inner(self.model.optimizer)
         averages = inner._model_variables_moving_average
         return {each.path: average for each, average in zip(inner._trainable_variables, averages, strict=True)}
 
@@ -244,25 +275,25 @@ class _Trainer:
 
     def _step(self, batch: tuple[Any, ...]) -> float:
         """Train on a batch, spread over the cards if there are several; return its loss."""
-        if backend.replicas(self._model) == 1:
-            return float(self._model.train_on_batch(*batch))
-        self._model.make_train_function()
-        self._model.reset_metrics()
-        return float(self._model.train_function(iter([backend.parts(self._model, batch)]))["loss"])
+        if backend.replicas(self.model) == 1:
+            return float(self.model.train_on_batch(*batch))
+        self.model.make_train_function()
+        self.model.reset_metrics()
+        return float(self.model.train_function(iter([backend.parts(self.model, batch)]))["loss"])
 
     def _average_statistics(self) -> None:
-        decay, now = _inner(self._model.optimizer).ema_momentum, _values(self._measured())
+        decay, now = _inner(self.model.optimizer).ema_momentum, _values(self._measured())
         before = self.statistics or now
         self.statistics = [decay * old + (1 - decay) * new for old, new in zip(before, now, strict=True)]
 
     def _measured(self) -> list[Any]:
-        variables = self._model.non_trainable_variables
+        variables = self.model.non_trainable_variables
         return [variable for variable in variables if variable.name in ("moving_mean", "moving_variance")]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Hold the averages in the model while a block lasts, if there are any."""
-        held = [*self._model.trainable_variables, *self._measured()]
+        held = [*self.model.trainable_variables, *self._measured()]
         raw = _values(held) if self._recipe.train.average_decay else []
         self.keep_average()
         yield
@@ -272,8 +303,8 @@ class _Trainer:
     def keep_average(self) -> None:
         """Set the weights and what normalisation has seen to their averages, if there are any."""
         if self._recipe.train.average_decay:
-            averages = [*_values(_inner(self._model.optimizer)._model_variables_moving_average), *self.statistics]
-            for variable, average in zip([*self._model.trainable_variables, *self._measured()], averages, strict=True):
+            averages = [*_values(_inner(self.model.optimizer)._model_variables_moving_average), *self.statistics]
+            for variable, average in zip([*self.model.trainable_variables, *self._measured()], averages, strict=True):
                 variable.assign(average)
 
 

@@ -1,6 +1,7 @@
 """Ops to policy to views: rendering a sample under a list of albumentations ops, the same wherever it happens."""
 
 import difflib
+import hashlib
 import inspect
 import os
 import random
@@ -92,10 +93,13 @@ class Policy:
     """
 
     def __init__(self, ops: Sequence[Op], shape: tuple[int, int, int]) -> None:
-        import albumentations
-
         self.ops = tuple(ops)
-        self._compose = albumentations.Compose([_transform(op) for op in ops])
+        self._transforms = [_transform(op) for op in ops]
+        # One pair of generators for all ops: given a seed, albumentations would hand every op the same one, and what
+        # should be independent (two flips, say) would always happen together.
+        self._bits, self._python = np.random.PCG64(0), random.Random()
+        for transform in self._transforms:
+            transform.set_random_state(np.random.Generator(self._bits), self._python)
         for op in ops:
             self._try(op, shape)
 
@@ -123,10 +127,16 @@ class Policy:
 
     def render(self, image: np.ndarray, seed: int) -> np.ndarray:
         """Render one image, uint8 (h, w, c), to the same shape. The draw is a function of the seed alone."""
-        # One pair of generators for all ops: given a seed, Compose would hand every op the same one, and what should
-        # be independent (two flips, say) would always happen together.
-        self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        return self._compose(image=image)["image"]
+        # New generators would do as well, and take a quarter of the time of a small image.
+        state = hashlib.blake2b(seed.to_bytes(8, "big"), digest_size=16).digest()
+        self._bits.state = {
+            "bit_generator": "PCG64", "state": {"state": int.from_bytes(state, "big"), "inc": 1}, "has_uint32": 0,
+            "uinteger": 0,
+        }  # fmt: skip
+        self._python.seed(seed)
+        for transform in self._transforms:
+            image = transform(image=image)["image"]
+        return image
 
 
 def view_seed(seed: int, purpose: str, view: int, sample_id: str) -> int:

@@ -172,7 +172,7 @@ def test_the_average_is_that_of_all_steps(training_set: TrainingSet, monkeypatch
     original = fitting._Trainer._average_statistics
 
     def spy(trainer: fitting._Trainer) -> None:
-        after.append(trainer._model.get_weights())
+        after.append(trainer.model.get_weights())
         original(trainer)
 
     monkeypatch.setattr(fitting._Trainer, "_average_statistics", spy)
