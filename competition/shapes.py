@@ -93,8 +93,10 @@ def trace(params: Any, shape: Shape, target: Target) -> list[Row]:
 
 def check(params: Any, shape: Shape, target: Target) -> str | None:
     """Tell why a model cannot be built for these images; None if it can, or if that cannot be told without Keras."""
-    if params.family in NEEDS_KERAS:
-        return None
+    own = FAMILIES[params.family].check
+    problem = own(params, shape) if own else None
+    if problem or params.family in NEEDS_KERAS:
+        return problem
     try:
         trace(params, shape, target)
     except CannotTellError:

@@ -245,6 +245,25 @@ def test_pixels_come_to_every_network_as_its_own_function_brings_them(networks: 
     assert len(kinds) == 4  # as they are, from -1 to 1, by ImageNet's deviations, and reversed
 
 
+def test_images_too_small_for_a_network_are_told_without_keras(networks: list[str]) -> None:
+    """Where Keras would refuse, and nowhere else."""
+    import keras
+
+    for network in networks:
+        told = {
+            size: FAMILIES["backbone"].check(
+                section("backbone", **{**BACKBONE, "network": network, "size_px": size}), ()
+            )
+            for size in range(1, 100)
+        }
+        least = next(size for size, problem in told.items() if problem is None)
+        assert all((problem is None) == (size >= least) for size, problem in told.items())
+        assert f"{network} takes images of at least {least} x {least} pixels and gets 7 x 7" in told[7]
+        factory = getattr(keras.applications, network)
+        with pytest.raises(ValueError, match=f"at least {least}x{least}"):
+            factory(include_top=False, weights=None, input_shape=(least - 1, least - 1, 3))
+
+
 @pytest.fixture(scope="module")
 def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     backend.start(2)

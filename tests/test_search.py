@@ -660,3 +660,7 @@ def test_values_of_which_no_model_can_be_built_are_told(prepared: Path) -> None:
     assert impossible({"model.blocks": 2}) is None
     assert "too small for its window" in (impossible({"model.blocks": 5}) or "")
     assert impossible({"model.kernel_px": 2}) is not None
+    backbone = Recipe(model=FAMILIES["backbone"].schema(family="backbone", **BACKBONE), train=recipe().train)
+    impossible = Impossible(backbone.model_dump_json(), (8, 8, 1), target)
+    assert impossible({"model.size_px": 40}) is None
+    assert "at least 32 x 32 pixels" in (impossible({"model.size_px": 31}) or "")

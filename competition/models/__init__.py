@@ -13,9 +13,10 @@ layer of the classes stands on (a batch of anything: it is flattened)::
 Its annotations are the schema of the section: ``model: {family: tiny, filters: 16}`` is all there is to do. The layers
 are an argument so that the same function is also walked without Keras, for its shapes (`competition.shapes`).
 
-Beside it a file may have ``adapt(model, images)``, which sets weights of the built model from some training images,
-uint8 (n, h, w, c), and ``rates(model, epoch, params)``, which gives layers a share of the learning rate by their name;
-a share of 0 freezes.
+Beside it a file may have ``check(params, shape)``, which tells why a model cannot be built for images of a shape, where
+that does not show when the function is walked, else None; ``adapt(model, images)``, which sets weights of the built
+model from some training images, uint8 (n, h, w, c); and ``rates(model, epoch, params)``, which gives layers a share of
+the learning rate by their name; a share of 0 freezes.
 """
 
 import importlib
@@ -29,6 +30,8 @@ from pydantic import Field, create_model
 
 from competition.fields import Section
 
+BESIDE = ("check", "adapt", "rates")
+
 
 @dataclass(frozen=True)
 class Family:
@@ -37,6 +40,7 @@ class Family:
     name: str
     features: Callable[..., Any]
     schema: type[Section]
+    check: Callable[..., str | None] | None
     adapt: Callable[..., None] | None
     rates: Callable[..., dict[str, float]] | None
 
@@ -56,7 +60,7 @@ def _family(name: str) -> Family:
     keys = list(inspect.signature(function, eval_str=True).parameters.values())[2:]
     fields: dict[str, Any] = {"family": (Literal[name], ...), **{key.name: (key.annotation, ...) for key in keys}}
     schema = create_model(f"{name.capitalize()}Params", __base__=Section, **fields)
-    return Family(name, function, schema, getattr(module, "adapt", None), getattr(module, "rates", None))
+    return Family(name, function, schema, *(getattr(module, beside, None) for beside in BESIDE))
 
 
 FAMILIES = {module.name: _family(module.name) for module in pkgutil.iter_modules(__path__)}

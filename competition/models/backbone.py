@@ -17,6 +17,9 @@ from competition.errors import CompetitionError
 from competition.fields import CountOrNone, Fraction, Positive, Section, Text
 
 BLOCKS = 8  # slices of the network that take learning rates of their own
+# Sides of the smallest images that networks take, by the beginning of their names.
+LEAST_PX = {"Inception": 75, "Xception": 71, "VGG": 32, "ResNet": 32, "MobileNet": 32, "DenseNet": 32, "NASNet": 32,
+            "EfficientNet": 32, "ConvNeXt": 32}  # fmt: skip
 
 
 def backbone(
@@ -64,6 +67,14 @@ def backbone(
             raise
         raise CompetitionError(reason) from None
     return layers.Dropout(dropout, name="dropout")(built.output) if dropout else built.output
+
+
+def check(params: Section, shape: tuple[int, ...]) -> str | None:
+    """Tell whether the images are too small for the network; Keras is not asked."""
+    keys: Any = params
+    least = next((px for begins, px in LEAST_PX.items() if keys.network.startswith(begins)), 1)
+    height, width = (keys.size_px, keys.size_px) if keys.size_px else shape[:2]
+    return _too_small(keys.network, least, height, width) if min(height, width) < least else None
 
 
 def rates(model: Any, epoch: int, params: Section) -> dict[str, float]:
@@ -158,13 +169,17 @@ def _reason(error: str, network: str, weights: str, shape: tuple[int | None, ...
     """Tell why keras.applications refused, if that is the user's to mend."""
     least = re.search(r"at least\s+(\d+)x\d+", error)
     if least:
-        return (
-            f"{network} takes images of at least {least[1]} x {least[1]} pixels and gets {shape[1]} x {shape[2]}; "
-            f"set model.size_px to {least[1]} or more, or raise prepare.image_size_px"
-        )
+        return _too_small(network, int(least[1]), shape[1], shape[2])
     if weights == "none":
         return None
     return (
         f"the weights in {weights} are not those of a {network} without its top: {error.splitlines()[0]}; let "
         "model.weights name another file, or model.network another network"
+    )
+
+
+def _too_small(network: str, least: int, height: int | None, width: int | None) -> str:
+    return (
+        f"{network} takes images of at least {least} x {least} pixels and gets {height} x {width}; set model.size_px "
+        f"to {least} or more, or raise prepare.image_size_px"
     )
