@@ -2,11 +2,13 @@
 
 python benchmarks/augment.py
 
-The bare loop calls the same ops on some of the same images and keeps nothing; it runs in one process, and its rate is
-taken times the cores. The time of write_views is from before its processes start to after they end.
+The bare loop calls the same ops on some of the same images and keeps nothing. It runs in one process, and its rate is
+taken times the cores; and in a process for each core at once, which tells what the cores lose to each other. The time
+of write_views is from before its processes start to after they end.
 """
 
 import json
+import multiprocessing
 import statistics
 import tempfile
 import time
@@ -19,7 +21,7 @@ from competition.policies import write_views
 
 HERE = Path(__file__).parent
 REPEATS = 3
-BARE_IMAGES = 20_000
+BARE_PIXELS = 1_500 * 224**2  # of a bare loop
 POLICIES = {
     "shift": [{"op": "Affine", "p": 1.0, "translate_px": [-2, 2], "border_mode": 4}],
     "rotate, scale, shift, shear": [
@@ -37,7 +39,11 @@ POLICIES = {
 }  # fmt: skip
 
 
-def bare(images: np.ndarray, ops: list[dict[str, object]]) -> float:
+def draw(side: int, count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def bare(ops: list[dict[str, object]], side: int) -> float:
     """Return the images per second of one process."""
     import albumentations
     import cv2
@@ -45,6 +51,7 @@ def bare(images: np.ndarray, ops: list[dict[str, object]]) -> float:
     cv2.setNumThreads(0)
     made = [getattr(albumentations, op["op"])(**{key: op[key] for key in op if key != "op"}) for op in ops]
     compose = albumentations.Compose(made)
+    images = draw(side, BARE_PIXELS // side**2)
     compose(image=images[0])
     start = time.perf_counter()
     for image in images:
@@ -53,20 +60,24 @@ def bare(images: np.ndarray, ops: list[dict[str, object]]) -> float:
 
 
 def measure(name: str, ops: list[dict[str, object]], side: int, count: int, folder: Path) -> dict[str, object]:
-    images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-    np.save(folder / "images.npy", images)
-    ids, ratios = [str(number) for number in range(count)], []
+    np.save(folder / "images.npy", draw(side, count))
+    ids, ratios, together = [str(number) for number in range(count)], [], []
     for _ in range(REPEATS):
-        least = bare(images[:BARE_IMAGES], ops) * cores()
+        with multiprocessing.get_context("spawn").Pool(cores()) as pool:
+            alone = pool.apply(bare, (ops, side)) * cores()
+            at_once = sum(pool.starmap(bare, [(ops, side)] * cores(), chunksize=1))
         start = time.perf_counter()
         write_views(folder / "images.npy", ids, ops, {0: folder / "view.npy"}, seed=1, purpose="augment")
-        ratios.append(count / (time.perf_counter() - start) / least)
+        rate = count / (time.perf_counter() - start)
+        ratios.append(rate / alone)
+        together.append(rate / at_once)
     return {
         "policy": name,
         "side_px": side,
         "count": count,
         "throughput_ratio": round(statistics.median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
+        "ratio_to_loops_at_once": round(statistics.median(together), 3),
     }
 
 
@@ -74,7 +85,7 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for (name, ops), (side, count) in zip(
-            POLICIES.items(), ((32, 400_000), (32, 400_000), (224, 20_000)), strict=True
+            POLICIES.items(), ((32, 200_000), (32, 200_000), (224, 10_000)), strict=True
         ):
             results.append(measure(name, ops, side, count, Path(folder)))
             print(json.dumps(results[-1]), flush=True)
