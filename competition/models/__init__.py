@@ -40,9 +40,9 @@ class Family:
     name: str
     features: Callable[..., Any]
     schema: type[Section]
-    check: Callable[..., str | None] | None
-    adapt: Callable[..., None] | None
-    rates: Callable[..., dict[str, float]] | None
+    check: Callable[..., str | None] | None = None
+    adapt: Callable[..., None] | None = None
+    rates: Callable[..., dict[str, float]] | None = None
 
     def __call__(self, layers: Any, pixels: Any, params: Section) -> Any:
         """Build the features on the pixels, uint8 (b, h, w, c).
@@ -60,7 +60,7 @@ def _family(name: str) -> Family:
     keys = list(inspect.signature(function, eval_str=True).parameters.values())[2:]
     fields: dict[str, Any] = {"family": (Literal[name], ...), **{key.name: (key.annotation, ...) for key in keys}}
     schema = create_model(f"{name.capitalize()}Params", __base__=Section, **fields)
-    return Family(name, function, schema, *(getattr(module, beside, None) for beside in BESIDE))
+    return Family(name, function, schema, **{beside: getattr(module, beside, None) for beside in BESIDE})
 
 
 FAMILIES = {module.name: _family(module.name) for module in pkgutil.iter_modules(__path__)}
