@@ -7,6 +7,7 @@ import os
 import random
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +127,10 @@ class Policy:
             )
 
     def render(self, image: np.ndarray, seed: int) -> np.ndarray:
-        """Render one image, uint8 (h, w, c), to the same shape. The draw is a function of the seed alone."""
+        """Render one image, uint8 (h, w, c), to the same shape. The draw is a function of the seed alone, 128 bits."""
         # New generators would do as well, and take a quarter of the time of a small image.
-        state = hashlib.blake2b(seed.to_bytes(8, "big"), digest_size=16).digest()
         self._bits.state = {
-            "bit_generator": "PCG64", "state": {"state": int.from_bytes(state, "big"), "inc": 1}, "has_uint32": 0,
-            "uinteger": 0,
+            "bit_generator": "PCG64", "state": {"state": seed, "inc": 1}, "has_uint32": 0, "uinteger": 0,
         }  # fmt: skip
         self._python.seed(seed)
         for transform in self._transforms:
@@ -140,8 +139,14 @@ class Policy:
 
 
 def view_seed(seed: int, purpose: str, view: int, sample_id: str) -> int:
-    """Derive the seed of one view of one sample; every road to that view uses this one."""
-    return derive(seed, purpose, view, sample_id)
+    """Derive the seed of one view of one sample, 128 bits; every road to that view uses this one."""
+    name = sample_id.encode("utf-8", "surrogatepass")  # as file names may have them
+    return int.from_bytes(hashlib.blake2b(name, digest_size=16, key=_view_key(seed, purpose, view)).digest(), "big")
+
+
+@cache
+def _view_key(seed: int, purpose: str, view: int) -> bytes:
+    return derive(seed, purpose, view).to_bytes(8, "big")
 
 
 def write_views(
