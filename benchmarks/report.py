@@ -194,7 +194,8 @@ def augmenting() -> list[str]:
     ]
     for line in read("augment.json"):
         lines.append(
-            f"| {line['policy']} | {line['count']:,} of {line['side_px']} px | **{line['throughput_ratio']:.2f}** "
+            f"| {line['policy']} | {line['views']} views of {line['count']:,} of {line['side_px']} px "
+            f"| **{line['throughput_ratio']:.2f}** "
             f"| {', '.join(f'{ratio:.2f}' for ratio in line['ratios'])} | {line['ratio_to_loops_at_once']:.2f} |"
         )
     return lines

@@ -32,6 +32,10 @@ def start(threads: int | str, deterministic: bool = True) -> None:
     # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if Path("/dev/nvidia0").exists() else "3")
     count = threads_used(threads)
+    if name == "jax":
+        os.environ["NPROC"] = str(count)  # that its runtime asks for the size of its pool, once
+    if name == "torch" and deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without, CUDA's products refuse to be equal
     try:
         with _without_remarks():
             import keras  # noqa: F401  (and with it the backend)

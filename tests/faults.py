@@ -49,7 +49,11 @@ VALUES: dict[str, Any] = {
     "tune.epochs": 3,
     "tune.space": {"train.learning_rate": {"float": [1.0e-3, 8.0e-3], "sampling": "log"}},
     "train.folds": 2,
-    "train.epochs": 8,
+    "train.epochs": 6,
+    "train.average_decay": 0.9,
+    "train.mixup": 0.2,
+    "train.patience_epochs": 4,
+    "train.refit": True,
     "predict.views": 2,
 }
 TIMEOUT_SECONDS = 900

@@ -45,3 +45,21 @@ def test_a_killed_fit_goes_on(backend: str) -> None:
         env={**os.environ, "KERAS_BACKEND": backend}, timeout=300,
     )  # fmt: skip
     assert "1 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("backend", BACKENDS[:1])
+def test_jax_computes_with_as_many_threads_as_told(backend: str, count: int) -> None:
+    """Its own pool would have one for each core; on TensorFlow and torch a call sets it."""
+    asked = f"""
+from pathlib import Path
+from competition import backend
+backend.start({count})
+import jax
+jax.numpy.ones(9).sum().block_until_ready()
+names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+print(sum(name.startswith("tf_XLAEigen") for name in names))
+"""
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    said = subprocess.check_output([sys.executable, "-c", asked], cwd=ROOT, env=environment, text=True)
+    assert said == f"{count}\n"
