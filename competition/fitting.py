@@ -22,6 +22,7 @@ from competition.seeds import derive
 from competition.tasks import Target
 
 SAVE_SHARE = 0.05  # of the time at most goes into saving the state: after every epoch, or if that is dear, now and then
+LOOK_STEPS = 5  # after which `lookahead` takes the weights back
 ADAPT_IMAGES = 10_000  # that a family may learn its first weights from
 
 
@@ -265,12 +266,16 @@ class _Trainer:
         """Train on every batch once; return the mean loss, or at once the first that is no number."""
         # Faster than model.fit here: its tf.data pipeline costs more per step than small models do.
         losses = []
+        before = _values(self._held()) if self._recipe.train.lookahead else []
         for batch in batches:
             losses.append(self._step(batch))
             if not np.isfinite(losses[-1]):
                 return losses[-1]
             if self._recipe.train.average_decay:
                 self._average_statistics()
+            # Also at the end of the epoch: so what a killed fit goes on from is all in the weights.
+            if self._recipe.train.lookahead and (len(losses) % LOOK_STEPS == 0 or len(losses) == len(batches)):
+                before = self._look_back(before)
         return float(np.mean(losses))
 
     def _step(self, batch: tuple[Any, ...]) -> float:
@@ -280,6 +285,24 @@ class _Trainer:
         self.model.make_train_function()
         self.model.reset_metrics()
         return float(self.model.train_function(iter([backend.parts(self.model, batch)]))["loss"])
+
+    def _look_back(self, before: list[np.ndarray]) -> list[np.ndarray]:
+        """Take the weights back towards what they were before; return what they come to.
+
+        Source: Zhang et al., "Lookahead Optimizer" (2019); a share that grows with the cube of the time is airbench's,
+        as in models/speednet.py.
+        """
+        done = float(_inner(self.model.optimizer)._iterations) / (self._steps * self._recipe.train.epochs)
+        share = self._recipe.train.lookahead * done**3
+        held = self._held()
+        values = [share * old + (1 - share) * new for old, new in zip(before, _values(held), strict=True)]
+        for variable, value in zip(held, values, strict=True):
+            variable.assign(value)
+        return values
+
+    def _held(self) -> list[Any]:
+        """List the weights that are trained, and what batch normalisation has seen of them."""
+        return [*self.model.trainable_variables, *self._measured()]
 
     def _average_statistics(self) -> None:
         decay, now = _inner(self.model.optimizer).ema_momentum, _values(self._measured())
@@ -293,7 +316,7 @@ class _Trainer:
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Hold the averages in the model while a block lasts, if there are any."""
-        held = [*self.model.trainable_variables, *self._measured()]
+        held = self._held()
         raw = _values(held) if self._recipe.train.average_decay else []
         self.keep_average()
         yield
@@ -304,7 +327,7 @@ class _Trainer:
         """Set the weights and what normalisation has seen to their averages, if there are any."""
         if self._recipe.train.average_decay:
             averages = [*_values(_inner(self.model.optimizer)._model_variables_moving_average), *self.statistics]
-            for variable, average in zip([*self.model.trainable_variables, *self._measured()], averages, strict=True):
+            for variable, average in zip(self._held(), averages, strict=True):
                 variable.assign(average)
 
 

@@ -167,6 +167,7 @@ class TrainParams(Section):
     clip_norm: Annotated[float, Field(ge=0)]
     accumulate_batches: Count
     average_decay: Fraction
+    lookahead: Fraction
     alternating_flip: bool
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     deterministic: bool

@@ -46,7 +46,7 @@ def same(one: fitting.Fitted | None, other: fitting.Fitted | None) -> bool:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"train__optimizer": "adam"},
+        {"train__optimizer": "adam", "train__lookahead": 0.5},
         {"train__optimizer": "sgd", "train__schedule": "triangular", "train__norm_bias_rate": 8.0},
         {"train__optimizer": "rmsprop", "train__average_decay": 0.9},
         {"train__optimizer": "lion", "train__precision": "bfloat16", "train__weight_decay": 0.1},

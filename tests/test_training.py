@@ -172,6 +172,21 @@ def test_averages_outlive_a_new_optimizer(training_set: TrainingSet, monkeypatch
         np.testing.assert_allclose(kept, first, atol=0.02)  # Keras begins after the first step, of 0.01
 
 
+@pytest.mark.parametrize(("epochs", "share"), [(1, 0.8), (2, 0.1)])
+def test_weights_are_taken_back(training_set: TrainingSet, epochs: int, share: float) -> None:  # noqa: F811
+    """At the end of all epochs by the share that is asked for, at half of the time by an eighth of it."""
+    changed = {"train__batch_size": 50, "train__schedule": "constant", "train__precision": "float32"}
+
+    def weights(**each: object) -> list[np.ndarray]:
+        params = recipe(**changed, train__epochs=epochs, **each)
+        return fitting._values(fit(params, training_set, until=1).model.trainable_weights)
+
+    start, plain, taken = weights(train__learning_rate=1e-12), weights(), weights(train__lookahead=0.8)
+    assert max(np.abs(first - last).max() for first, last in zip(start, plain, strict=True)) > 0.01
+    for first, last, between in zip(start, plain, taken, strict=True):
+        np.testing.assert_allclose(between, share * first + (1 - share) * last, atol=1e-6)
+
+
 def test_average_decay_is_that_of_a_step() -> None:
     optimizer = make_optimizer(recipe(train__average_decay=0.9, train__accumulate_batches=4).train, 10)
     assert optimizer.ema_momentum**4 == pytest.approx(0.9)
