@@ -62,7 +62,7 @@ def main() -> None:
         "Revisions: " + ", ".join(f"{result['name']} {result['env']['revision'][:12]}" for result in results) + ".",
         "A score belongs to the parameters of its revision; of cifar10 and fashion-mnist the files have changed since.",
     ]
-    lines += articles() + rivals() + workers() + speed() + layouts() + decoding() + augmenting() + growth()
+    lines += articles() + rivals() + speednet() + workers() + speed() + layouts() + decoding() + augmenting() + growth()
     (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -124,6 +124,28 @@ def rivals() -> list[str]:
     """This project, a KerasTuner script and AutoKeras at the same wall time, one after another in one run."""
     paths = sorted(HERE.glob("rivals-*.json"))
     return ["", "## Side by side", "", *table(paths).splitlines()] if paths else []
+
+
+def speednet() -> list[str]:
+    """What the preset speednet comes to with several seeds, and what arithmetic it took."""
+    if not (HERE / "speednet.json").exists():
+        return []
+    results = read("speednet.json")
+    score, minutes = _test_scores(results)
+    flop, seeds = results[0]["training_flop"] / 1e15, ", ".join(str(each["seed"]) for each in results)
+    revision = results[0]["env"]["revision"][:12]
+    return [
+        "",
+        "## speednet within a budget of arithmetic",
+        "",
+        "`python benchmarks/speednet.py --datasets DIR`: the preset on CIFAR-10 (the lossy copy), one fold of fifty",
+        "held out; the operations are counted from the shapes of the layers, forward and twice back. With several",
+        "seeds: mean, and lowest to highest.",
+        "",
+        "| test accuracy, n = 10,000 | seeds | training | minutes of the pipeline | revision |",
+        "|---|---|---|---|---|",
+        f"| {score} | {seeds} | {flop:.3f} PFLOP | {minutes} | {revision} |",
+    ]
 
 
 def workers() -> list[str]:

@@ -121,7 +121,8 @@ def main() -> None:
         subprocess.run(["compete", "preset", arguments.preset], cwd=project, check=True)
         edit(params, {"prepare.image_size_px": size[0], "prepare.channels": size[1], "prepare.folds": 25,
                       "tune.max_trials": 0, "train.epochs": arguments.epochs, "train.folds": 1,
-                      "train.warmup_epochs": 0.23 * arguments.epochs})  # fmt: skip
+                      "train.warmup_epochs": 0.23 * arguments.epochs,
+                      "train.start_size": 1.0})  # fmt: skip
         for stage in ("prepare", "augment", "tune"):
             run(["compete", stage], project)
         of_steps = {"equal": [], "free": []}

@@ -1,0 +1,76 @@
+"""Score the preset speednet on CIFAR-10 for several seeds, and count the arithmetic of its training: speednet.json.
+
+    python benchmarks/speednet.py --datasets DIR --seeds 1 2 3
+
+In a clone of the project for each seed: ``compete preset speednet``, the size of the images, one fold of fifty held
+out, no search. DIR holds ``cifar10.zip`` and ``cifar10-solution.csv``, whose answers are read once, by ``compete
+score``. What was measured before for other seeds stays in the file.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from articles import edit
+from run import HERE, clone, measure, set_root
+
+from competition import reading
+from competition.artifacts import read_json
+from competition.batches import read_training_set, side_share
+from competition.layout import CONTRACT
+from competition.shapes import trace
+from competition.tasks import Target
+
+OUT = HERE / "speednet.json"
+NAME = "cifar10"
+FOLDS = 50
+FLOP = 6  # of training for a multiply-add: two, forward, and back to the input and to the weights
+
+
+def training_flop(project: Path) -> float:
+    """Count the floating-point operations of the training of fold 0, by the shapes of its layers."""
+    recipe = reading.load(project / "params.yaml").recipe
+    target = Target.of(read_json(project / "data/prepare" / CONTRACT))
+    training = read_training_set(project / "data/prepare", project / "data/augment")
+    batch = recipe.train.batch_size
+    height, width, channels = training.shape
+    images = int((training.folds != 0).sum()) // batch * batch  # what does not fill a batch is left out
+    total = 0
+    for epoch in range(recipe.train.epochs):
+        share = side_share(recipe.train, epoch)
+        shape = (max(1, round(share * height)), max(1, round(share * width)), channels)
+        total += FLOP * images * sum(row.multiply_adds for row in trace(recipe.model, shape, target))
+    return float(total)
+
+
+def one(seed: int, datasets: Path) -> dict[str, Any]:
+    """Run the whole pipeline with one seed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        project = clone(Path(scratch))
+        params = project / "params.yaml"
+        set_root(params, datasets / f"{NAME}.zip")
+        subprocess.run(["compete", "preset", "speednet"], cwd=project, check=True)
+        edit(params, {"prepare.image_size_px": [32, 32], "prepare.channels": 3, "prepare.folds": FOLDS,
+                      "tune.max_trials": 0, "train.folds": 1, "seed": seed})  # fmt: skip
+        result = measure(project, NAME, datasets / f"{NAME}-solution.csv")
+        return {"seed": seed, "training_flop": training_flop(project), **result}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    arguments = parser.parse_args()
+    for seed in arguments.seeds:
+        result = one(seed, arguments.datasets)
+        known = json.loads(OUT.read_text()) if OUT.exists() else []
+        known = sorted([each for each in known if each["seed"] != seed] + [result], key=lambda each: each["seed"])
+        OUT.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        print(f"seed {seed}: {'; '.join(result['score'])}, {result['training_flop'] / 1e15:.3f} PFLOP", flush=True)
+
+
+if __name__ == "__main__":
+    main()
