@@ -62,7 +62,18 @@ def main() -> None:
         "Revisions: " + ", ".join(f"{result['name']} {result['env']['revision'][:12]}" for result in results) + ".",
         "A score belongs to the parameters of its revision; of cifar10 and fashion-mnist the files have changed since.",
     ]
-    lines += articles() + rivals() + speednet() + workers() + speed() + layouts() + decoding() + augmenting() + growth()
+    lines += (
+        articles()
+        + rivals()
+        + speednet()
+        + workers()
+        + backends()
+        + speed()
+        + layouts()
+        + decoding()
+        + augmenting()
+        + growth()
+    )
     (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -168,6 +179,31 @@ def workers() -> list[str]:
         lines.append(
             f"| {line['workers']} | {line['trials']} | {line['epochs']} | {line['best']:.4f} "
             f"| {line['seconds'] / results[0]['seconds']:.2f} | {line['peak_bytes'] / 1e9:.1f} GB |"
+        )
+    return lines
+
+
+def backends() -> list[str]:
+    """One line for each backend of Keras."""
+    if not (HERE / "backends.json").exists():
+        return []
+    results: dict[str, list[dict[str, Any]]] = json.loads((HERE / "backends.json").read_text())
+    (first, *_) = results.values()
+    lines = [
+        "",
+        "## Other backends",
+        "",
+        "`python benchmarks/backends.py`: the bundled digits out of fold, the same parameters and seeds on each backend",
+        "of Keras; each interval is the 95 % one of a seed over the samples, times are ratios to the first.",
+        "",
+        "| backend | mean accuracy | of the seeds " + ", ".join(str(each["seed"]) for each in first) + " | time |",
+        "|---|---|---|---|",
+    ]
+    for name, seeds in results.items():
+        told = ", ".join(f"{each['accuracy']:.4f} ({each['low']:.4f} to {each['high']:.4f})" for each in seeds)
+        ratio = sum(each["seconds"] for each in seeds) / sum(each["seconds"] for each in first)
+        lines.append(
+            f"| {name} | **{statistics.fmean(each['accuracy'] for each in seeds):.4f}** | {told} | {ratio:.1f} |"
         )
     return lines
 
