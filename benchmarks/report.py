@@ -193,7 +193,7 @@ def backends() -> list[str]:
         "",
         "## Other backends",
         "",
-        "`python benchmarks/backends.py`: the bundled digits out of fold, the same parameters and seeds on each backend",
+        "`python benchmarks/backends.py`: the bundled digits out of fold, equal parameters and seeds on each backend",
         "of Keras; each interval is the 95 % one of a seed over the samples, times are ratios to the first.",
         "",
         "| backend | mean accuracy | of the seeds " + ", ".join(str(each["seed"]) for each in first) + " | time |",
