@@ -192,9 +192,7 @@ def _start(images: Path, ops: tuple[Op, ...], seed: int, purpose: str) -> None:
 def _write_chunk(chunk: tuple[int, Path, int, list[str]]) -> None:
     view, out, first_row, sample_ids = chunk
     images, policy, seed, purpose = _job
-    rows = np.zeros((len(sample_ids), *images.shape[1:]), np.uint8)
+    rows = np.array(images[first_row : first_row + len(sample_ids)])  # at once, for a row of a map takes its time
     for position, sample_id in enumerate(sample_ids):
-        if sample_id:
-            image = np.array(images[first_row + position])
-            rows[position] = policy.render(image, view_seed(seed, purpose, view, sample_id))
+        rows[position] = policy.render(rows[position], view_seed(seed, purpose, view, sample_id)) if sample_id else 0
     write_rows(out, first_row, rows)
