@@ -60,7 +60,7 @@ def main() -> None:
         + ".",
         "",
         "Revisions: " + ", ".join(f"{result['name']} {result['env']['revision'][:12]}" for result in results) + ".",
-        "A score belongs to the parameters of its revision; of cifar10 and fashion-mnist the files have changed since.",
+        "A score belongs to the parameters of its revision; the file of fashion-mnist has changed since.",
     ]
     lines += (
         articles()
