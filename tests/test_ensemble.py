@@ -1,7 +1,6 @@
-"""train and predict with several seeds of a fold and models of all samples, of the family that the README adds."""
+"""train and predict with several seeds of a fold and with models of all samples."""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,16 +8,14 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
 from competition import inference
 from competition.arrays import open_array
 from competition.artifacts import read_samples
 from competition.layout import CONTRACT, PROBABILITIES, pixels
 from competition.tasks import Target
-from tests.conftest import ROOT, Project, quick
+from tests.conftest import Project, quick
 
-README = (ROOT / "README.md").read_text()
 NAMES = [f"{name}.weights.h5" for name in ("fold-0", "fold-0-seed-1", "fold-1", "fold-1-seed-1", "all", "all-seed-1")]
 
 
@@ -26,13 +23,10 @@ NAMES = [f"{name}.weights.h5" for name in ("fold-0", "fold-0-seed-1", "fold-1", 
 def ensemble(copy_project: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder of a run with two folds, two seeds of each and two models of all samples, one view each."""
     project = copy_project(tmp_path_factory.mktemp("ensemble"))
-    shown = re.search(r"```python\n# (competition/models/\w+\.py)\n(.*?)```.*?`(\{family: .*?\})`", README, re.DOTALL)
-    assert shown
-    (project.folder / shown[1]).write_text(shown[2])
     quick(project)
     project.set(
-        model=YAML(typ="safe").load(shown[3]), tune__max_trials=0, train__seeds=2, train__refit=True, train__epochs=3,
-        train__patience_epochs=2, predict__views=1,
+        tune__max_trials=0, train__seeds=2, train__refit=True, train__epochs=3, train__patience_epochs=2,
+        predict__views=1,
     )  # fmt: skip
     project.run("dvc", "repro")
     return project.folder / "data"
