@@ -109,6 +109,7 @@ def test_a_preset_sets_neither_data_nor_seed(name: str) -> None:
 def test_presets_may_follow_one_another(params: Path) -> None:
     for name in [*NAMES, NAMES[0]]:
         apply(name, params)
+        assert f"\n  family: {raw(name)['model']['family']} " in params.read_text()
 
 
 def test_every_family_has_a_preset() -> None:
