@@ -233,13 +233,14 @@ class _Trainer:
         for layer in self.model.layers:
             if layer.name in shares:
                 layer.trainable = shares[layer.name] > 0
-        of_variable = {
-            variable.path: shares.get(layer.name, 1.0) * self._norm_bias(layer, variable)
-            for layer in self.model.layers
-            for variable in layer.trainable_variables
-        }
+        layer_of = {variable.path: layer for layer in self.model.layers for variable in layer.trainable_variables}
         with backend.scope(self.model):
-            optimizer = make_optimizer(self._recipe.train, self._steps, lambda variable: of_variable[variable.path])
+            optimizer = make_optimizer(
+                self._recipe.train,
+                self._steps,
+                share=lambda variable: shares.get(layer_of[variable.path].name, 1.0),
+                is_norm_bias=lambda variable: _is_norm_bias(layer_of[variable.path], variable),
+            )
         averages = self._averages()  # of the optimizer before
         loss = _loss(self._target, self._recipe.train.label_smoothing)
         with backend.scope(self.model):
@@ -257,10 +258,6 @@ class _Trainer:
         inner = _inner(self.model.optimizer)
         averages = inner._model_variables_moving_average
         return {each.path: average for each, average in zip(inner._trainable_variables, averages, strict=True)}
-
-    def _norm_bias(self, layer: Any, variable: Any) -> float:
-        is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        return self._recipe.train.norm_bias_rate if is_norm and variable.name == "beta" else 1.0
 
     def epoch(self, batches: EpochBatches) -> float:
         """Train on every batch once; return the mean loss, or at once the first that is no number."""
@@ -334,6 +331,10 @@ class _Trainer:
 def _values(variables: Sequence[Any]) -> list[np.ndarray]:
     """Return copies; JAX gives a variable's own memory away when it trains."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def _is_norm_bias(layer: Any, variable: Any) -> bool:
+    return isinstance(layer, keras.layers.BatchNormalization) and variable.name == "beta"
 
 
 def _inner(optimizer: Any) -> Any:

@@ -13,18 +13,31 @@ END = 0.07  # of the peak, where it ends
 
 
 def make_optimizer(
-    params: TrainParams, steps_per_epoch: int, share: Callable[[Any], float] = lambda variable: 1.0
+    params: TrainParams,
+    steps_per_epoch: int,
+    share: Callable[[Any], float] = lambda variable: 1.0,
+    is_norm_bias: Callable[[Any], bool] = lambda variable: False,
 ) -> keras.optimizers.Optimizer:
     """Build the optimizer with its learning-rate schedule.
 
     Weight decay is decoupled from the gradient (Loshchilov and Hutter, 2017: with adam this is AdamW) and leaves out
-    biases and normalisation, which it would only pull off their values.
+    biases and normalisation, which it would only pull off their values; but biases of normalisation with a rate of
+    their own decay like the weights, for so fast they would wander off (airbench, as in models/speednet.py).
 
     Args:
         params: the train section.
         steps_per_epoch: batches of an epoch.
         share: the learning rate of a variable as a share of the schedule's.
+        is_norm_bias: whether a variable takes ``params.norm_bias_rate`` times its share.
     """
+
+    def rate(variable: Any) -> float:
+        return share(variable) * (params.norm_bias_rate if is_norm_bias(variable) else 1.0)
+
+    def decay(variable: Any) -> float:
+        kept = params.norm_bias_rate == 1 or not is_norm_bias(variable)
+        return 0.0 if kept and variable.name in ("bias", "gamma", "beta") else share(variable)
+
     schedule = Schedule(
         peak=params.learning_rate,
         kind=params.schedule,
@@ -41,7 +54,7 @@ def make_optimizer(
         "muon": (keras.optimizers.Muon, {"adam_weight_decay": params.weight_decay or None}),
     }
     kind, options = kinds[params.optimizer]
-    optimizer = _with_shares(kind, share)(
+    return _with_shares(kind, rate, decay)(
         learning_rate=schedule,
         weight_decay=params.weight_decay if params.optimizer == "adamw" else params.weight_decay or None,
         use_ema=params.average_decay > 0,
@@ -51,30 +64,29 @@ def make_optimizer(
         gradient_accumulation_steps=params.accumulate_batches if params.accumulate_batches > 1 else None,
         **options,
     )
-    if params.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
 
 
-def _with_shares(kind: type, share: Callable[[Any], float]) -> type:
-    """Let every variable of an optimizer take its share of the learning rate."""
+def _with_shares(kind: type, rate: Callable[[Any], float], decay: Callable[[Any], float]) -> type:
+    """Let every variable of an optimizer take its share of the learning rate, and of the weight decay."""
+
+    def by_share(share: Callable[[Any], float], variables: list[Any]) -> dict[float, list[int]]:
+        shares = [share(variable) for variable in variables]
+        return {each: [at for at, value in enumerate(shares) if value == each] for each in sorted(set(shares))}
 
     class WithShares(kind):
         def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
-            shares = [share(variable) for variable in trainable_variables]
-            for each in sorted(set(shares)):
-                of = [number for number, value in enumerate(shares) if value == each]
+            for share, places in by_share(rate, trainable_variables).items():
                 super()._backend_update_step(
-                    [grads[number] for number in of],
-                    [trainable_variables[number] for number in of],
-                    learning_rate if each == 1 else learning_rate * each,
+                    [grads[at] for at in places],
+                    [trainable_variables[at] for at in places],
+                    learning_rate if share == 1 else learning_rate * share,
                 )
 
         def _apply_weight_decay(self, variables: list[Any]) -> None:
             whole: Any = self.weight_decay  # type: ignore[has-type]
-            for each in sorted({share(variable) for variable in variables}) if whole else ():
-                self.weight_decay = whole * each
-                super()._apply_weight_decay([variable for variable in variables if share(variable) == each])
+            for share, places in by_share(decay, variables).items() if whole else ():
+                self.weight_decay = whole * share
+                super()._apply_weight_decay([variables[at] for at in places if share])
             self.weight_decay = whole
 
     WithShares.__name__ = kind.__name__

@@ -206,6 +206,25 @@ def test_decay_takes_its_share_of_the_rate() -> None:
     np.testing.assert_allclose(weights[1], 0.995)
 
 
+def test_only_norm_biases_with_a_rate_of_their_own_decay() -> None:
+    import keras
+
+    def decayed(norm_bias_rate: float) -> list[float]:
+        names = ["kernel", "bias", "beta"]
+        variables = [keras.Variable(np.ones(3), name=name) for name in names]
+        params = recipe(
+            train__optimizer="sgd", train__learning_rate=0.1, train__weight_decay=0.5, train__schedule="constant",
+            train__norm_bias_rate=norm_bias_rate,
+        ).train  # fmt: skip
+        optimizer = make_optimizer(params, 10, is_norm_bias=lambda variable: variable.name == "beta")
+        optimizer.build(variables)
+        optimizer.apply([np.zeros(3, np.float32)] * 3, variables)
+        return [float(1 - variable.numpy()[0]) for variable in variables]
+
+    np.testing.assert_allclose(decayed(1.0), [0.05, 0.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(decayed(64.0), [0.05, 0.0, 0.05], atol=1e-6)
+
+
 def test_the_rate_may_stay_for_an_epoch() -> None:
     changed = {"train__schedule": "cosine", "train__epochs": 4, "train__warmup_epochs": 1.5}
     by_step, by_epoch = (
