@@ -192,6 +192,42 @@ def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any,
     return tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=epsilon, is_training=True)
 
 
+def gelu(x: Any) -> Any:
+    """Return x times the share of a normal distribution below it, in one pass over the batch and one for the gradient.
+
+    TensorFlow alone takes about twenty passes on a CPU, an eighth of the time that a step of speednet took. None where
+    that is not so.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow" or not device().startswith("cpu"):
+        return None
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True)
+    def value(x: Any) -> Any:
+        wide = tf.cast(x, tf.float32)
+        return tf.cast(wide * _normal_share(wide), x.dtype)
+
+    @tf.function(jit_compile=True)
+    def slope(x: Any, upstream: Any) -> Any:
+        wide = tf.cast(x, tf.float32)
+        density = tf.exp(-0.5 * wide * wide) / np.sqrt(2 * np.pi)
+        return tf.cast(tf.cast(upstream, tf.float32) * (_normal_share(wide) + wide * density), x.dtype)
+
+    @tf.custom_gradient
+    def fused(x: Any) -> Any:
+        return value(x), lambda upstream: slope(x, upstream)
+
+    return fused(x)
+
+
+def _normal_share(x: Any) -> Any:
+    import tensorflow as tf
+
+    return 0.5 * (1 + tf.math.erf(x / np.sqrt(2)))
+
+
 def cpu_features() -> set[str]:
     """Return the names of the instruction sets of the CPU, as Linux tells them; empty elsewhere."""
     info = Path("/proc/cpuinfo")

@@ -421,3 +421,21 @@ def test_a_named_file_is_loaded_as_imagenet_is(monkeypatch: pytest.MonkeyPatch, 
     kinds = [type(layer).__name__ for layer in build(params).layers]
     assert loaded == [str(weights_file)]
     assert kinds.count("Rescaling") == 1 + 2
+
+
+@pytest.mark.parametrize(("dtype", "within"), [("float32", 1e-5), ("bfloat16", 0.02)])
+def test_gelu_of_training_is_that_of_keras(dtype: str, within: float) -> None:
+    import keras
+    import tensorflow as tf
+
+    from competition import backend, building
+
+    x = tf.cast(np.random.default_rng(0).normal(scale=3, size=(4, 5, 5, 8)), dtype)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        ours, theirs = building.Activation("gelu", dtype=dtype)(x, training=True), keras.activations.gelu(x)
+    assert ours.dtype == theirs.dtype
+    for one, other in ((ours, theirs), (tape.gradient(ours, x), tape.gradient(theirs, x))):
+        np.testing.assert_allclose(np.float32(one), np.float32(other), atol=within, rtol=within)
+    assert backend.gelu(x) is not None
+    assert np.array_equal(building.Activation("gelu", dtype=dtype)(x, training=False), theirs)
