@@ -330,6 +330,15 @@ def test_a_family_of_ones_own_is_a_file(own: Project) -> None:
     assert re.search(r"5  Dense +10 +10 +3,610 +3,600\n", shown)
 
 
+def test_the_family_that_the_readme_shows_is_one(copy_project: Callable[[Path], Project], tmp_path: Path) -> None:
+    shown = re.search(r"```python\n# competition/models/(\w+)\.py\n(.+?)```", (ROOT / "README.md").read_text(), re.S)
+    assert shown
+    project = copy_project(tmp_path)
+    (project.folder / f"competition/models/{shown[1]}.py").write_text(shown[2])
+    project.set(model={"family": shown[1], "filters": 16, "dropout": 0.2}, tune__max_trials=0, tune__space={})
+    assert re.search(r"\d  Conv2D +14 x 14 x 16 +3,136 +160 +28,224\n", project.run("compete", "shapes").stdout)
+
+
 def test_the_corners_of_a_space_are_shown(own: Project) -> None:
     for corner, filters in (("low", 2), ("high", 64)):
         assert f"10 x 18 x {filters} " in own.run("compete", "shapes", "--corner", corner).stdout
