@@ -31,7 +31,7 @@ def mistakes(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "params.yaml", *sorted((ROOT / "benchmarks").glob("*.yaml"))], ids=lambda p: p.name
+    "path", [ROOT / "params.yaml", *sorted((ROOT / "benchmarks").rglob("*.yaml"))], ids=lambda p: p.name
 )
 def test_files_of_the_project_load(path: Path) -> None:
     assert load(path, checks=(policies.check,)).prepare.folds >= 2
