@@ -54,7 +54,7 @@ def make_optimizer(
         "muon": (keras.optimizers.Muon, {"adam_weight_decay": params.weight_decay or None}),
     }
     kind, options = kinds[params.optimizer]
-    return _with_shares(kind, rate, decay)(
+    return _with_shares(kind, rate, decay, params.weight_decay)(
         learning_rate=schedule,
         weight_decay=params.weight_decay if params.optimizer == "adamw" else params.weight_decay or None,
         use_ema=params.average_decay > 0,
@@ -66,7 +66,7 @@ def make_optimizer(
     )
 
 
-def _with_shares(kind: type, rate: Callable[[Any], float], decay: Callable[[Any], float]) -> type:
+def _with_shares(kind: type, rate: Callable[[Any], float], decay: Callable[[Any], float], weight_decay: float) -> type:
     """Let every variable of an optimizer take its share of the learning rate, and of the weight decay."""
 
     def by_share(share: Callable[[Any], float], variables: list[Any]) -> dict[float, list[int]]:
@@ -83,11 +83,11 @@ def _with_shares(kind: type, rate: Callable[[Any], float], decay: Callable[[Any]
                 )
 
         def _apply_weight_decay(self, variables: list[Any]) -> None:
-            whole: Any = self.weight_decay  # type: ignore[has-type]
-            for share, places in by_share(decay, variables).items() if whole else ():
-                self.weight_decay = whole * share
-                super()._apply_weight_decay([variables[at] for at in places if share])
-            self.weight_decay = whole
+            # Not read from self: where a batch is spread over cards, another one may be in the midst of this.
+            for share, places in by_share(decay, variables).items() if weight_decay else ():
+                if share:
+                    self.weight_decay = weight_decay * share
+                    super()._apply_weight_decay([variables[at] for at in places])
 
     WithShares.__name__ = kind.__name__
     return WithShares
