@@ -12,6 +12,7 @@ and a run that was killed goes on there. What was measured before for other seed
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -61,16 +62,17 @@ def training_flop(project: Path) -> float:
 
 def one(seed: int, times: int, datasets: Path, work: Path) -> dict[str, Any]:
     """Run the whole pipeline with one seed in an empty folder, or go on with what an earlier run left there."""
-    project = work / "project"
-    if project.exists():
-        os.environ["PYTHONPATH"] = str(project)
-    else:
-        clone(work)
-        params = project / "params.yaml"
+    project, begun = work / "project", work / "begun"
+    if not project.exists():
+        shutil.rmtree(begun, ignore_errors=True)
+        cloned = clone(begun)
+        params = cloned / "params.yaml"
         set_root(params, datasets / f"{NAME}.zip")
-        subprocess.run(["compete", "preset", "speednet"], cwd=project, check=True)
+        subprocess.run(["compete", "preset", "speednet"], cwd=cloned, check=True)
         edit(params, {"prepare.image_size_px": [32, 32], "prepare.channels": 3, "prepare.folds": FOLDS,
                       "tune.max_trials": 0, "train.folds": 1, "seed": seed, **BUDGETS[times]})  # fmt: skip
+        cloned.rename(project)  # so that what a killed run goes on with has all its parameters
+    os.environ["PYTHONPATH"] = str(project)
     result = measure(project, NAME, datasets / f"{NAME}-solution.csv")
     return {"seed": seed, "times": times, "training_flop": training_flop(project), **result}
 

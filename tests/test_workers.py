@@ -198,7 +198,11 @@ class Running:
 
     def end(self, code: int = 0) -> list[str]:
         """Wait until it ends, and see that nothing of it is left."""
-        said, errors = self.process.communicate()
+        assert self.process.stdout
+        assert self.process.stderr
+        # Not communicate: it drops what `until` has read ahead.
+        said, errors = self.process.stdout.read(), self.process.stderr.read()
+        self.process.wait()
         self._limit.cancel()
         assert self.process.returncode == code, f"{self.process.returncode}: {self.lines} {said} {errors}"
         assert psutil.wait_procs(self.seen, timeout=10)[1] == []
