@@ -195,7 +195,7 @@ def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any,
 def gelu(x: Any) -> Any:
     """Return x times the share of a normal distribution below it, in one pass over the batch and one for the gradient.
 
-    TensorFlow alone takes about twenty passes on a CPU, an eighth of the time that a step of speednet took. None where
+    TensorFlow alone takes seventeen passes on a CPU, an eighth of the time that a step of speednet took. None where
     that is not so.
     """
     import keras
