@@ -4,9 +4,9 @@
     python benchmarks/articles.py fashion-mnist-mlp-tpe --datasets DIR --share 0.5
 
 DIR is as for run.py. Ours is the project's own ``params.yaml`` with ``compete preset OURS``: of the article's preset it
-keeps the size of the images, the folds, and the budget (trials, epochs of a trial, epochs of the training) alone. With
-``--share`` the search has this share of the trials, and the table says so. What was measured before for other presets
-stays in the file.
+keeps the size of the images, the folds, and the budget (trials, epochs of a trial, epochs of the training) alone, so
+one run of ours stands beside all presets that share them. With ``--share`` the search has this share of the trials, and
+the table says so. What was measured before for other presets stays in the file.
 """
 
 import argparse
@@ -44,8 +44,10 @@ def read(params: Path, paths: tuple[str, ...]) -> dict[str, Any]:
     return {path: written[path.split(".")[0]][path.split(".")[1]] for path in paths}
 
 
-def one(preset: str, ours: str | None, seed: int, share: float, datasets: Path) -> dict[str, Any]:
-    """Run a preset, or ours at its budget, with one seed."""
+def one(
+    preset: str, ours: str | None, seed: int, share: float, datasets: Path, known: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Run a preset, or ours at its budget, with one seed; or take that of ours from what is known."""
     name = STANDS_FOR[preset.split("-")[0]]
     with tempfile.TemporaryDirectory() as scratch:
         project = clone(Path(scratch))
@@ -61,9 +63,13 @@ def one(preset: str, ours: str | None, seed: int, share: float, datasets: Path) 
             subprocess.run(["compete", "preset", ours], cwd=project, check=True)
             edit(params, images)
         trials = round(share * given["tune.max_trials"])
+        plan = {"ours": ours, "seed": seed, "trials": trials, "budget": given, "images": images, "name": name}
+        for each in known:
+            if ours and plan.items() <= each.items():
+                return {**each, "preset": preset, "share": share}
         edit(params, {**given, "tune.max_trials": trials, "seed": seed})
         result = measure(project, name, datasets / f"{name}-solution.csv")
-    return {"preset": preset, "ours": ours, "seed": seed, "share": share, "trials": trials, "budget": given, **result}
+    return {"preset": preset, "share": share, **plan, **result}
 
 
 def main() -> None:
@@ -77,8 +83,8 @@ def main() -> None:
     arguments = parser.parse_args()
     for ours in {"article": [None], "ours": [arguments.ours]}.get(arguments.only, [None, arguments.ours]):
         for seed in arguments.seeds:
-            result = one(arguments.preset, ours, seed, arguments.share, arguments.datasets)
             known = json.loads(OUT.read_text()) if OUT.exists() else []
+            result = one(arguments.preset, ours, seed, arguments.share, arguments.datasets, known)
             key = [(each["preset"], each["ours"], each["seed"]) for each in known]
             place = (arguments.preset, ours, seed)
             known = [each for each, at in zip(known, key, strict=True) if at != place] + [result]

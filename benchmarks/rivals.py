@@ -5,8 +5,8 @@
 DIR holds ``NAME.zip`` and ``NAME-solution.csv``. ENVIRONMENT has ``benchmarks/rivals/requirements.txt`` installed, for
 AutoKeras; the KerasTuner script runs in the project's own. ``compete prepare`` decodes the images for all, which counts
 for none. The rivals are told M and end by it. The project is not: ``--ours`` is a params.yaml whose work takes about M
-minutes, as that of ``benchmarks/rivals/NAME.yaml`` about 10 on dance-form and 15 on fashion-mnist; what augment, tune,
-train and predict took is written down. One contender runs after the other. The answers are read when it has ended.
+minutes, as that of ``benchmarks/rivals/NAME.yaml`` about 10; what augment, tune, train and predict took is written
+down. One contender runs after the other. The answers are read when it has ended.
 Writes ``benchmarks/rivals-NAME.json``; with ``--only``, what that says of the others stays if it is of the same M and
 machine. Let nothing else run meanwhile: whoever is disturbed loses.
 """
