@@ -51,7 +51,7 @@ def make_optimizer(
         "sgd": (keras.optimizers.SGD, {"momentum": params.momentum, "nesterov": params.momentum > 0}),
         "rmsprop": (keras.optimizers.RMSprop, {}),
         "lion": (keras.optimizers.Lion, {}),
-        "muon": (keras.optimizers.Muon, {"adam_weight_decay": params.weight_decay or None}),
+        "muon": (keras.optimizers.Muon, {}),
     }
     kind, options = kinds[params.optimizer]
     return _with_shares(kind, rate, decay, params.weight_decay)(
@@ -86,7 +86,8 @@ def _with_shares(kind: type, rate: Callable[[Any], float], decay: Callable[[Any]
             # Not read from self: where a batch is spread over cards, another one may be in the midst of this.
             for share, places in by_share(decay, variables).items() if weight_decay else ():
                 if share:
-                    self.weight_decay = weight_decay * share
+                    # Muon reads the second where it is adam.
+                    self.weight_decay = self.adam_weight_decay = weight_decay * share
                     super()._apply_weight_decay([variables[at] for at in places])
 
     WithShares.__name__ = kind.__name__

@@ -192,16 +192,19 @@ def test_average_decay_is_that_of_a_step() -> None:
     assert optimizer.ema_momentum**4 == pytest.approx(0.9)
 
 
-def test_decay_takes_its_share_of_the_rate() -> None:
+@pytest.mark.parametrize("shape", [(3,), (3, 3)])
+@pytest.mark.parametrize("kind", ["sgd", "muon"])
+def test_decay_takes_its_share_of_the_rate(kind: str, shape: tuple[int, ...]) -> None:
+    """Of muon also where it is adam, as on weights of one dimension."""
     import keras
 
-    weights = [keras.Variable(np.ones(3)), keras.Variable(np.ones(3))]
+    weights = [keras.Variable(np.ones(shape, np.float32)) for _ in range(2)]
     params = recipe(
-        train__optimizer="sgd", train__learning_rate=0.1, train__weight_decay=0.5, train__schedule="constant"
+        train__optimizer=kind, train__learning_rate=0.1, train__weight_decay=0.5, train__schedule="constant"
     ).train
     optimizer = make_optimizer(params, 10, lambda variable: 0.1 if variable is weights[1] else 1.0)
     optimizer.build(weights)
-    optimizer.apply([np.zeros(3, np.float32)] * 2, weights)
+    optimizer.apply([np.zeros(shape, np.float32)] * 2, weights)
     np.testing.assert_allclose(weights[0], 0.95)
     np.testing.assert_allclose(weights[1], 0.995)
 
