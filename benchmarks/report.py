@@ -60,7 +60,7 @@ def main() -> None:
         + ".",
         "",
         "Revisions: " + ", ".join(f"{result['name']} {result['env']['revision'][:12]}" for result in results) + ".",
-        "A score belongs to the parameters of its revision; the file of cifar10 has changed since.",
+        "A score belongs to the parameters of its revision.",
     ]
     lines += (
         articles()
