@@ -10,6 +10,7 @@ from competition.params import TrainParams
 
 START = 0.2  # of the peak, where a triangle begins; Source: airbench, as in models/speednet.py
 END = 0.07  # of the peak, where it ends
+LAST = "classes"  # layer that building.py ends every model with
 
 
 def make_optimizer(
@@ -51,7 +52,7 @@ def make_optimizer(
         "sgd": (keras.optimizers.SGD, {"momentum": params.momentum, "nesterov": params.momentum > 0}),
         "rmsprop": (keras.optimizers.RMSprop, {}),
         "lion": (keras.optimizers.Lion, {}),
-        "muon": (keras.optimizers.Muon, {}),
+        "muon": (Muon, {"momentum": params.momentum, "exclude_layers": [LAST]}),
     }
     kind, options = kinds[params.optimizer]
     return _with_shares(kind, rate, decay, params.weight_decay)(
@@ -92,6 +93,25 @@ def _with_shares(kind: type, rate: Callable[[Any], float], decay: Callable[[Any]
 
     WithShares.__name__ = kind.__name__
     return WithShares
+
+
+class Muon(keras.optimizers.Muon):
+    """Keras's optimizer, also on the kernels of convolutions: each is the matrix from all it sees to its outputs.
+
+    Source: Jordan et al., "Muon" (2024); the length of a step is that of Liu et al., "Muon is scalable" (2025), in
+    which one learning rate does for these matrices and for what adam takes.
+    """
+
+    def _should_use_adamw(self, variable: Any) -> bool:
+        is_conv = variable.name == "kernel" and len(variable.shape) == 4 and variable.shape[-1] > 1
+        return not is_conv and super()._should_use_adamw(variable)
+
+    def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
+        matrix = keras.ops.reshape(x, (-1, x.shape[-1]))
+        return keras.ops.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
+
+    def lr_adjust(self, x: Any) -> Any:
+        return x * (self.rms_rate * max(np.prod(x.shape[:-1]), x.shape[-1]) ** 0.5)
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):

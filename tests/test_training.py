@@ -209,6 +209,27 @@ def test_decay_takes_its_share_of_the_rate(kind: str, shape: tuple[int, ...]) ->
     np.testing.assert_allclose(weights[1], 0.995)
 
 
+def test_muon_turns_kernels_of_convolutions_but_not_the_last_layer() -> None:
+    """A step is nearly orthogonal, as the matrix from what a kernel sees to its outputs, and of one length for all."""
+    import keras
+
+    shapes = {"conv2d/kernel": (3, 3, 4, 8), "dense/kernel": (36, 8), "classes/kernel": (36, 8)}
+    variables = [keras.Variable(np.zeros(shape, np.float32), name="kernel") for shape in shapes.values()]
+    for variable, path in zip(variables, shapes, strict=True):
+        variable._path = path
+    rng = np.random.default_rng(0)
+    gradient = rng.normal(size=(36, 8)).astype(np.float32) * np.geomspace(1, 0.05, 8, dtype=np.float32)
+    params = recipe(train__optimizer="muon", train__learning_rate=0.1, train__schedule="constant").train
+    optimizer = make_optimizer(params, 10)
+    optimizer.build(variables)
+    optimizer.apply([np.reshape(gradient, shape) for shape in shapes.values()], variables)
+    conv, dense, last = (np.reshape(variable, (36, 8)) for variable in variables)
+    np.testing.assert_array_equal(conv, dense)
+    lengths = np.linalg.svd(conv, compute_uv=False) / (0.1 * 0.2 * 6)  # six is the root of the longer side
+    assert 0.6 < lengths.min() < lengths.max() < 1.3
+    assert np.median(np.abs(last)) == pytest.approx(0.1, rel=1e-3)  # as adam's first step is
+
+
 def test_only_norm_biases_with_a_rate_of_their_own_decay() -> None:
     import keras
 
