@@ -34,7 +34,6 @@ FOLDS = 50
 LARGE = {  # wider, longer, shifted further and with a part erased, as airbench does for 96 % in models/speednet.py
     "model.widths": [128, 512, 512],
     "train.epochs": 32,
-    "train.warmup_epochs": 7.4,
     "augment.policy": [
         {"op": "Affine", "p": 1.0, "translate_px": [-4, 4], "border_mode": 4},
         {"op": "Erasing", "p": 0.5, "scale": [0.02, 0.2]},
