@@ -11,6 +11,7 @@ and a run that was killed goes on there. What was measured before for other seed
 
 import argparse
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 from articles import edit
 from run import HERE, clone, measure, set_root
 
@@ -44,7 +46,7 @@ FLOP = 6  # of training for a multiply-add: two, forward, and back to the input 
 
 
 def training_flop(project: Path) -> float:
-    """Count the floating-point operations of the training of fold 0, by the shapes of its layers."""
+    """Count the floating-point operations of the training of fold 0: by the shapes of its layers, and muon's."""
     recipe = reading.load(project / "params.yaml").recipe
     target = Target.of(read_json(project / "data/prepare" / CONTRACT))
     training = read_training_set(project / "data/prepare", project / "data/augment")
@@ -56,7 +58,21 @@ def training_flop(project: Path) -> float:
         share = side_share(recipe.train, epoch)
         shape = (max(1, round(share * height)), max(1, round(share * width)), channels)
         total += FLOP * images * sum(row.multiply_adds for row in trace(recipe.model, shape, target))
-    return float(total)
+    kernels: list[tuple[int, ...]] = []  # with those that muon leaves to adam, which are small
+
+    def note(_: str, held: Any) -> None:
+        if isinstance(held, h5py.Dataset) and held.ndim > 1:
+            kernels.append(held.shape)
+
+    with h5py.File(project / "data/train" / "fold-0.weights.h5") as weights:
+        weights.visititems(note)
+    return float(total + recipe.train.epochs * (images // batch) * sum(map(muon_flop, kernels)))
+
+
+def muon_flop(kernel: tuple[int, ...]) -> int:
+    """Count the operations of one step of muon on a kernel: five rounds of three products of matrices."""
+    short, long = sorted((math.prod(kernel[:-1]), kernel[-1]))
+    return 5 * (2 * 2 * short**2 * long + 2 * short**3)
 
 
 def one(seed: int, times: int, datasets: Path, work: Path) -> dict[str, Any]:

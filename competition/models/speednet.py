@@ -17,8 +17,8 @@ def speednet(layers: Any, pixels: Any, *, widths: tuple[Count, ...], convs_per_g
 
     Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024), there ``airbench``: whitened first layer,
     convolutions that begin as the identity, batch normalisation without scale, its statistics forgotten fast. Written
-    anew. Its recipe of training is the preset of this name: SGD at a high rate, a faster rate for the biases of the
-    normalisation, label smoothing, every second epoch mirrored.
+    anew. The preset of this name has its recipe of training (label smoothing, every second epoch mirrored, weights
+    taken back) but for SGD at a high rate, beside which muon needs fewer epochs.
     """
     # Filters that begin shorter learn faster: the scale is undone by the normalisation, and the step is not.
     short = {"class_name": "VarianceScaling", "config": {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"}}
