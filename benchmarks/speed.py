@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from articles import edit
 from run import HERE, clone, run, set_root
+from speednet import muon_flop
 
 from competition.parallel import cores
 
@@ -71,6 +72,8 @@ def steps(deterministic: bool) -> dict[str, Any]:
     training = read_training_set(Path("data/prepare"), Path("data/augment"))
     rows = trace(read.model, training.shape, training.target)
     flop = 2 * TRAINING * size * sum(row.multiply_adds for row in rows)
+    if recipe.train.optimizer == "muon":
+        flop += sum(muon_flop(variable.shape) for variable in model.trainable_variables if len(variable.shape) > 1)
     batch, rates = (images[:size], targets[:size]), []
     model.train_on_batch(*batch)
     for _ in range(STEPS):
@@ -121,7 +124,6 @@ def main() -> None:
         subprocess.run(["compete", "preset", arguments.preset], cwd=project, check=True)
         edit(params, {"prepare.image_size_px": size[0], "prepare.channels": size[1], "prepare.folds": 25,
                       "tune.max_trials": 0, "train.epochs": arguments.epochs, "train.folds": 1,
-                      "train.warmup_epochs": 0.23 * arguments.epochs,
                       "train.start_size": 1.0})  # fmt: skip
         for stage in ("prepare", "augment", "tune"):
             run(["compete", stage], project)
