@@ -5,10 +5,12 @@ python benchmarks/report.py
 
 import json
 import statistics
+import subprocess
 from pathlib import Path
 from typing import Any
 
 from rivals import table
+from ruamel.yaml import YAML
 
 from competition.presets import list_presets
 
@@ -60,7 +62,9 @@ def main() -> None:
         + ".",
         "",
         "Revisions: " + ", ".join(f"{result['name']} {result['env']['revision'][:12]}" for result in results) + ".",
-        "A score belongs to the parameters of its revision.",
+        "A score belongs to the parameters of its revision"
+        + "".join(f"; {result['name']}.yaml has other values since" for result in results if has_changed(result))
+        + ".",
     ]
     lines += (
         articles()
@@ -75,6 +79,24 @@ def main() -> None:
         + growth()
     )
     (HERE / "RESULTS.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def has_changed(result: dict[str, Any]) -> bool:
+    """Tell whether a parameter of a benchmark is another than when it ran; what was added since does not count.
+
+    Raises:
+        CalledProcessError: its revision is not in this clone, as in a shallow one.
+    """
+    path = f"benchmarks/{result['name']}.yaml"
+    command = ["git", "show", f"{result['env']['revision']}:{path}"]
+    then = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout
+    before, now = (YAML(typ="safe").load(text) for text in (then, (HERE.parent / path).read_text(encoding="utf-8")))
+    return any(
+        now[section].get(key, value) != value
+        for section, values in before.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+    )
 
 
 def read(name: str) -> list[dict[str, Any]]:
