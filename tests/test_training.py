@@ -223,7 +223,7 @@ def test_muon_turns_kernels_of_convolutions_but_not_the_last_layer() -> None:
     optimizer = make_optimizer(params, 10)
     optimizer.build(variables)
     optimizer.apply([np.reshape(gradient, shape) for shape in shapes.values()], variables)
-    conv, dense, last = (np.reshape(variable, (36, 8)) for variable in variables)
+    conv, dense, last = (np.reshape(keras.ops.convert_to_numpy(variable), (36, 8)) for variable in variables)
     np.testing.assert_array_equal(conv, dense)
     lengths = np.linalg.svd(conv, compute_uv=False) / (0.1 * 0.2 * 6)  # six is the root of the longer side
     assert 0.6 < lengths.min() < lengths.max() < 1.3
