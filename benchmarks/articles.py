@@ -5,8 +5,8 @@
 
 DIR is as for run.py. Ours is the project's own ``params.yaml`` with ``compete preset OURS``: of the article's preset it
 keeps the size of the images, the folds, and the budget (trials, epochs of a trial, epochs of the training) alone, so
-one run of ours stands beside all presets that share them. With ``--share`` the search has this share of the trials, and
-the table says so. What was measured before for other presets stays in the file.
+one run of ours stands beside all presets that share them. With ``--share`` the search has this share of the trials,
+with 0 the values stand as they are, and the table says so. What was measured before for other presets stays.
 """
 
 import argparse
@@ -44,6 +44,12 @@ def read(params: Path, paths: tuple[str, ...]) -> dict[str, Any]:
     return {path: written[path.split(".")[0]][path.split(".")[1]] for path in paths}
 
 
+def decisive(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a plan the result follows from: where no trial runs, nothing of the search's budget."""
+    budget = {key: value for key, value in plan["budget"].items() if plan["trials"] or key.startswith("train.")}
+    return {**{key: plan.get(key) for key in ("ours", "seed", "trials", "images", "name")}, "budget": budget}
+
+
 def one(
     preset: str, ours: str | None, seed: int, share: float, datasets: Path, known: list[dict[str, Any]]
 ) -> dict[str, Any]:
@@ -65,8 +71,8 @@ def one(
         trials = round(share * given["tune.max_trials"])
         plan = {"ours": ours, "seed": seed, "trials": trials, "budget": given, "images": images, "name": name}
         for each in known:
-            if ours and plan.items() <= each.items():
-                return {**each, "preset": preset, "share": share}
+            if ours and each["ours"] and decisive(each) == decisive(plan):
+                return {**each, **plan, "preset": preset, "share": share}
         edit(params, {**given, "tune.max_trials": trials, "seed": seed})
         result = measure(project, name, datasets / f"{name}-solution.csv")
     return {"preset": preset, "share": share, **plan, **result}
