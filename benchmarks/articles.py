@@ -71,7 +71,7 @@ def one(
         trials = round(share * given["tune.max_trials"])
         plan = {"ours": ours, "seed": seed, "trials": trials, "budget": given, "images": images, "name": name}
         for each in known:
-            if ours and each["ours"] and decisive(each) == decisive(plan):
+            if ours and decisive(each) == decisive(plan):
                 return {**each, **plan, "preset": preset, "share": share}
         edit(params, {**given, "tune.max_trials": trials, "seed": seed})
         result = measure(project, name, datasets / f"{name}-solution.csv")
