@@ -39,11 +39,9 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model, its architecture as Keras JSON, its validation predictions float32 (n, k), its epochs, and the
-    one of them that it is."""
+    """A trained model, its validation predictions float32 (n, k), its epochs, and the one of them that it is."""
 
     model: keras.Model
-    architecture: str
     probabilities: np.ndarray
     history: list[Epoch]
     kept: Epoch
@@ -87,7 +85,6 @@ def fit(
     batches = EpochBatches(training_set, train_samples, params, seed)
 
     precision = backend.precision(params.precision)
-    architecture = building.architecture(recipe.model, training_set.shape, target, precision)
     keras.utils.set_random_seed(derive(seed, "weights"))
     any_size, devices = params.start_size < 1, backend.device_count(batches.size)
     model = building.build(recipe.model, training_set.shape, target, precision, any_size=any_size, devices=devices)
@@ -129,7 +126,7 @@ def fit(
         model.set_weights(progress.best_weights)
     else:
         trainer.keep_average()
-    return Fitted(model, architecture, progress.probabilities, progress.history, progress.kept)
+    return Fitted(model, progress.probabilities, progress.history, progress.kept)
 
 
 @dataclass

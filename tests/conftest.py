@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import cv2
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
+from typer.testing import CliRunner, Result
 
+from competition.cli import app
 from competition.layout import STAGES
 from competition.params import DataParams, PrepareParams
 
@@ -117,6 +120,15 @@ class Project:
         assert done.returncode == code, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
 
+    def here(self, stage: str, code: int = 0) -> Result:
+        """Run a stage's command in this process, which has the packages imported, with two threads, as all that trains
+        in here."""
+        self.set(threads=2)
+        with chdir(self.folder):
+            done = CliRunner().invoke(app, [stage])
+        assert done.exit_code == code, f"{stage} ended with {done.exit_code}:\n{done.output}\n{done.exception!r}"
+        return done
+
     @property
     def environment(self) -> dict[str, str]:
         """The package of the copy and the programs of this Python; not the log level that libraries set here."""
@@ -144,6 +156,7 @@ def copy_project() -> Callable[[Path], Project]:
 def quick(project: Project) -> None:
     """Set parameters with which the whole pipeline on the digits takes seconds, and every stage still does its work."""
     project.set(
+        threads=1,  # several such run at a time
         augment__views=2,
         model__filters=8,
         model__dense_units=16,

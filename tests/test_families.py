@@ -120,9 +120,13 @@ def rebuilt(architecture: str, model: Any, path: Path):
 def test_a_family_learns_and_is_rebuilt_from_its_checkpoint(
     training_set: TrainingSet, fake_network: None, tmp_path: Path, family: str, keys: dict[str, Any], epochs: int
 ) -> None:
-    fitted = fit(recipe(section(family, **keys), epochs=epochs), training_set)
+    from competition.building import architecture
+
+    params = section(family, **keys)
+    fitted = fit(recipe(params, epochs=epochs), training_set)
     assert fitted.kept.score > 0.85
-    again = rebuilt(fitted.architecture, fitted.model, tmp_path / "fold-0.weights.h5")
+    json = architecture(params, training_set.shape, training_set.target, "float32")
+    again = rebuilt(json, fitted.model, tmp_path / "fold-0.weights.h5")
     images = training_set.images[training_set.folds == 0]
     np.testing.assert_array_equal(again.predict_on_batch(images), fitted.model.predict_on_batch(images))
 

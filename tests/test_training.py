@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from competition import fitting
+from competition import backend, fitting
 from competition.batches import EpochBatches, TrainingSet
 from competition.errors import CompetitionError
 from competition.mixing import cutmix, mixup
@@ -275,12 +275,15 @@ def test_images_grow_until_they_are_whole(training_set: TrainingSet) -> None:  #
 def test_what_small_images_taught_serves_whole_ones(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811
     import keras
 
+    from competition.building import architecture
+
     speednet = FAMILIES["speednet"].schema(family="speednet", widths=(8, 8), convs_per_group=2)
     train = recipe(train__start_size=0.6, train__epochs=8).train
     fitted = fit(Recipe(model=speednet, train=train), training_set)
     assert fitted.kept.score > 0.9
     fitted.model.save_weights(tmp_path / "small.weights.h5")
-    whole = keras.models.model_from_json(fitted.architecture)
+    precision = backend.precision(train.precision)
+    whole = keras.models.model_from_json(architecture(speednet, training_set.shape, training_set.target, precision))
     whole.load_weights(tmp_path / "small.weights.h5")
     assert whole.input_shape[1:] == training_set.shape
     held = training_set.rows[training_set.folds == 0]

@@ -100,7 +100,7 @@ def train(
     with stage_folder(out) as folder:
         started = time.time()
         histories: list[pd.DataFrame] = []
-        predictions, predicted, seconds, names, architecture = [], [], {}, [], ""
+        predictions, predicted, seconds, names = [], [], {}, []
         folds: list[int | None] = [*range(recipe.train.folds), *([None] if recipe.train.refit else [])]
         for fold in folds:
             fold_start, of_seeds = time.monotonic(), []
@@ -111,7 +111,6 @@ def train(
                 # HDF5 brings the process down when the disk is full, so ask first; it adds some KB for each layer.
                 check_space(folder, 5 * fitted.model.count_params() + 1_000_000)
                 fitted.model.save_weights(folder / names[-1])
-                architecture = fitted.architecture
                 key = {"fold": "all" if fold is None else fold, "seed": number, "kept": fitted.kept.epoch}
                 histories.append(pd.DataFrame([{**key, **asdict(epoch)} for epoch in fitted.history]))
                 of_seeds.append(fitted.probabilities)
@@ -127,7 +126,7 @@ def train(
         write_csv(folder / OOF, table)
         write_csv(folder / HISTORY, pd.concat(histories).drop(columns="kept"))
         write_json(folder / METRICS, _metrics(training_set, results))
-        write_json(folder / CONTRACT, _contract(training_set, recipe, names, architecture, decision))
+        write_json(folder / CONTRACT, _contract(training_set, recipe, names, decision))
         _mistakes(folder / MISTAKES, training_set, positions, table)
         times = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)), "fold_seconds": seconds}
         write_json(folder / ENV, {**times, **environment.describe(threads)})
@@ -237,15 +236,16 @@ def _metrics(training_set: TrainingSet, results: dict[str, Score]) -> dict[str, 
     }
 
 
-def _contract(
-    training_set: TrainingSet, recipe: Recipe, names: list[str], architecture: str, decision: Decision
-) -> dict[str, Any]:
+def _contract(training_set: TrainingSet, recipe: Recipe, names: list[str], decision: Decision) -> dict[str, Any]:
+    from competition import building
+
+    precision = backend.precision(recipe.train.precision)
     return {
         **training_set.contract,
         "decision": decision.to_json(),
         "weights": names,
         "recipe": recipe.model_dump(mode="json"),
-        "architecture": architecture,
+        "architecture": building.architecture(recipe.model, training_set.shape, training_set.target, precision),
     }
 
 

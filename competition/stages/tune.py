@@ -105,9 +105,9 @@ def tune(
         if told_before := _forecast(params, training, prepared):
             say(f"tune: {told_before}")
         is_alone = params.workers == 1 and listen is None
-        if is_alone:
-            backend.start(training.threads, recipe.train.deterministic)
         with Board(plan, metric.name) as board, TrialProcess(training) if is_alone else nullcontext(training) as apart:
+            if is_alone:  # KerasTuner needs Keras here too; the process imports it meanwhile
+                backend.start(training.threads, recipe.train.deterministic)
             trials, passed_over = search(
                 plan,
                 apart,
