@@ -129,13 +129,13 @@ def articles() -> list[str]:
             mine = [each for each in results if each["preset"] == name and bool(each["ours"]) == ours]
             sides.append((mine, *_test_scores(mine)))
         (theirs, score, minutes), (own, other, longer) = sides
-        trials = f"{theirs[0]['trials']} of {theirs[0]['budget']['tune.max_trials']}" if theirs else ""
-        trials += f", {own[0]['trials']}" if own else ""
-        seeds = f"{len(theirs)}, {len(own)}" if own else f"{len(theirs)}"
-        held_out = statistics.fmean(_of_metric(each["out_of_fold"]) for each in theirs) if theirs else float("nan")
+        trials = [f"{theirs[0]['trials']} of {theirs[0]['budget']['tune.max_trials']}"] if theirs else []
+        trials += [f"{own[0]['trials']}"] if own else []
+        seeds = [str(len(side)) for side in (theirs, own) if side]
+        held_out = f"{statistics.fmean(_of_metric(each['out_of_fold']) for each in theirs):.4f}" if theirs else ""
         lines.append(
-            f"| {name} | {expected[name]} | {score} | {held_out:.4f} | {other} | {trials} | {seeds} "
-            f"| {minutes}, {longer} |"
+            f"| {name} | {expected[name]} | {score} | {held_out} | {other} | {', '.join(trials)} | {', '.join(seeds)} "
+            f"| {', '.join(filter(None, (minutes, longer)))} |"
         )
     return lines
 
