@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle
@@ -15,7 +15,8 @@ from competition.parallel import cores
 from competition.params import TrainParams, TuneParams
 from competition.reading import overlay
 from competition.recipes import Recipe
-from competition.search.points import corners, count
+from competition.search.outcomes import Values
+from competition.search.points import corners, count, draw_many
 from competition.search.processes import TRIALS_PER_PROCESS
 from competition.search.proposals import brackets
 from competition.search.trials import SHOWN
@@ -28,6 +29,7 @@ STEP_SECONDS = 0.004  # of a training step besides its multiply-adds
 TRIAL_SECONDS = 3.0  # to build a model and trace its training; 2.4 to 3.2
 PROCESS_SECONDS = 4.0  # to import Keras; 3.1 to 4.3
 
+DRAWS = 64  # random points of the space, whose mean stands for a trial
 FORWARD_PASSES = 3  # that a training step costs: forward, and back to the activations and to the weights
 MOMENTS = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1, "lion": 1, "muon": 2}  # for each weight
 FLOAT_BYTES = 4
@@ -44,8 +46,7 @@ class Forecast:
     Attributes:
         trials: those that are repeated on another fold included.
         workers: trials at a time.
-        seconds_low, seconds, seconds_high: of one trial at the cheaper end of the space, with the values as they stand,
-            and at the dearer end.
+        seconds_low, seconds, seconds_high: of one trial at the cheapest, on average over the space, and at the dearest.
         total_seconds: of the search, all trials taking ``seconds``.
         bytes: on disk while it runs.
     """
@@ -69,7 +70,7 @@ class Forecast:
 def forecast(
     params: TuneParams, recipe: Recipe, shape: Shape, target: Target, n_train: int, n_val: int, rate_flops: float
 ) -> Forecast | None:
-    """Reckon with the values as they stand, and with the lowest and the highest of the space.
+    """Reckon with random points of the space, and with its lowest and its highest.
 
     Of trials of six models, 4 epochs each on one core, it said 0.95 to 1.7 times what was measured. Views that are
     rendered anew for every epoch (``augment.views: 0``) are not in it.
@@ -83,34 +84,36 @@ def forecast(
         rate_flops: floating point operations a second of all workers together, as `measure_rate` finds them.
 
     Returns:
-        None if no model of the three can be built, or be told without Keras.
+        None if no model of those points can be built, or be told without Keras.
     """
     trials = params.max_trials
     if params.tuner != "hyperband":  # which goes on with points that it has tried
         trials = min(trials, count(params.space, trials) or trials)
     samples = max(1, round(n_train * params.fraction))
-    known = [
-        (_epoch_seconds(laid.train, rows, samples, n_val, rate_flops / params.workers), _state_bytes(laid.train, rows))
-        for laid, rows in _models(recipe, params, shape, target)
-    ]
-    if not known:
+    ends = list(_models(recipe, corners(params.space), shape, target))
+    drawn = list(_models(recipe, draw_many(params.space, np.random.default_rng(0), DRAWS), shape, target)) or ends
+    if not drawn:
         return None
-    epochs = _mean_epochs(params, trials)
-    each = [TRIAL_SECONDS + epochs * epoch_seconds for epoch_seconds, _ in known]
+    epochs, rate = _mean_epochs(params, trials), rate_flops / params.workers
+    each = [
+        TRIAL_SECONDS + epochs * _epoch_seconds(laid.train, rows, samples, n_val, rate)
+        for laid, rows in [*drawn, *ends]
+    ]
+    seconds = fmean(each[: len(drawn)])
     if params.minutes:
-        trials = min(trials, math.ceil(60 * params.minutes * params.workers / each[0]))
+        trials = min(trials, math.ceil(60 * params.minutes * params.workers / seconds))
     held = trials if params.tuner == "hyperband" else min(params.workers, trials)  # states that training may go on from
     predictions = n_val * len(target.classes) * FLOAT_BYTES
-    state = max(state for _, state in known) + predictions
+    state = max(_state_bytes(laid.train, rows) for laid, rows in [*drawn, *ends]) + predictions
     trials += params.finalists if params.finalists > 1 else 0
     rounds = math.ceil(trials / params.workers)
     return Forecast(
         trials=trials,
         workers=params.workers,
         seconds_low=min(each),
-        seconds=each[0],
+        seconds=seconds,
         seconds_high=max(each),
-        total_seconds=rounds * each[0] + math.ceil(rounds / TRIALS_PER_PROCESS) * PROCESS_SECONDS,
+        total_seconds=rounds * seconds + math.ceil(rounds / TRIALS_PER_PROCESS) * PROCESS_SECONDS,
         bytes=(held + params.workers) * state + SHOWN * predictions + trials * SMALL_BYTES,
     )
 
@@ -130,9 +133,11 @@ def measure_rate(threads: int) -> float:
     return 2 * SIDE**3 / fastest * min(1.0, threads / cores())
 
 
-def _models(recipe: Recipe, params: TuneParams, shape: Shape, target: Target) -> Iterator[tuple[Recipe, list[Row]]]:
-    """Yield the recipe and its layers as it stands, and at the lowest and the highest of the space, where it can be."""
-    for values in ({}, *corners(params.space)):
+def _models(
+    recipe: Recipe, points: Iterable[Values], shape: Shape, target: Target
+) -> Iterator[tuple[Recipe, list[Row]]]:
+    """Yield the recipe and its layers at points of the space, but where it cannot be built."""
+    for values in points:
         with suppress(CompetitionError):
             laid = overlay(recipe, values)
             yield laid, trace(laid.model, shape, target)
