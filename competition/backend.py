@@ -18,6 +18,9 @@ from competition.parallel import cores
 SETTINGS = ("KERAS_", "TF_ENABLE_", "TF_DISABLE_", "TF_XLA_", "TF_CUDNN_", "TF_GPU_", "XLA_", "ONEDNN_", "DNNL_",
             "OMP_", "MKL_", "JAX_", "TORCH_", "CUBLAS_", "NVIDIA_TF32")  # fmt: skip
 
+# Keras imports these where they are installed, for wrappers and converters that nothing here uses: a second each.
+UNUSED = {"sklearn", "jax"}
+
 
 def start(threads: int | str, deterministic: bool = True) -> None:
     """Import Keras with bit-equal repeats switched on.
@@ -38,12 +41,10 @@ def start(threads: int | str, deterministic: bool = True) -> None:
     if name == "torch" and deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without, CUDA's products refuse to be equal
     try:
-        with _without_remarks():
+        with _without_remarks(), _without(UNUSED - {name}), _without_collecting():
             import keras  # noqa: F401  (and with it the backend)
     except ImportError as error:
         raise CompetitionError(f"KERAS_BACKEND is {name}, and {error}; pip install -e '.[{name}]'") from None
-    if not gc.get_freeze_count():
-        gc.freeze()  # what was imported stays: to look through it took 0.2 s for every model that is built
     if name == "tensorflow":
         import tensorflow as tf
 
@@ -80,6 +81,33 @@ def _without_remarks() -> Iterator[None]:
             held.seek(0)
             told = [line for line in held if not any(remark in line for remark in known)]
             os.write(2, b"".join(told))
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Import without garbage collection, and leave what was imported out of it from then on, for it stays.
+
+    To look through it took 0.5 s during the import, and 0.2 s for every model that is built.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        if not gc.get_freeze_count():
+            gc.freeze()
+
+
+@contextmanager
+def _without(packages: set[str]) -> Iterator[None]:
+    """Let imports of these packages fail, as if they were not installed, but of those that have been imported."""
+    hidden = packages - set(sys.modules)
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None stands for what cannot be imported
+    try:
+        yield
+    finally:
+        for package in hidden:
+            del sys.modules[package]
 
 
 def threads_used(threads: int | str) -> int:

@@ -63,3 +63,17 @@ print(sum(name.startswith("tf_XLAEigen") for name in names))
     environment = {**os.environ, "KERAS_BACKEND": backend}
     said = subprocess.check_output([sys.executable, "-c", asked], cwd=ROOT, env=environment, text=True)
     assert said == f"{count}\n"
+
+
+def test_tensorflow_comes_without_sklearn_and_jax() -> None:
+    """Keras would import both where they are installed; whoever needs them has them after it."""
+    asked = """
+import gc, sys
+from competition import backend
+backend.start(1)
+print([name for name in ("sklearn", "jax") if name in sys.modules], gc.isenabled(), gc.get_freeze_count() > 100_000)
+import sklearn.ensemble
+"""
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    said = subprocess.check_output([sys.executable, "-c", asked], cwd=ROOT, env=environment, text=True)
+    assert said == "[] True True\n"
