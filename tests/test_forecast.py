@@ -87,7 +87,7 @@ def test_the_ends_of_the_space_are_told() -> None:
 
 
 def test_a_trial_is_the_mean_of_the_space() -> None:
-    """Not as dear as the values that stand, which no trial may have: batches of 100 there, 80 or 2 steps here."""
+    """Not the values that stand, which no trial may have: batches of 100 and 8 steps there, 80 or 2 steps here."""
     space = {"train.batch_size": Range(choice=(10, 400))}
     steps = ((reckon(space=space).seconds - TRIAL_SECONDS) / 10 - 1) / STEP_SECONDS
     assert steps == pytest.approx((80 + 2) / 2, abs=3 * 39 / 8)  # three standard errors of 64 draws

@@ -91,20 +91,18 @@ def forecast(
         trials = min(trials, count(params.space, trials) or trials)
     samples = max(1, round(n_train * params.fraction))
     ends = list(_models(recipe, corners(params.space), shape, target))
-    drawn = list(_models(recipe, draw_many(params.space, np.random.default_rng(0), DRAWS), shape, target)) or ends
-    if not drawn:
+    drawn = list(_models(recipe, draw_many(params.space, np.random.default_rng(0), DRAWS), shape, target))
+    known = drawn + ends
+    if not known:
         return None
     epochs, rate = _mean_epochs(params, trials), rate_flops / params.workers
-    each = [
-        TRIAL_SECONDS + epochs * _epoch_seconds(laid.train, rows, samples, n_val, rate)
-        for laid, rows in [*drawn, *ends]
-    ]
-    seconds = fmean(each[: len(drawn)])
+    each = [TRIAL_SECONDS + epochs * _epoch_seconds(laid.train, rows, samples, n_val, rate) for laid, rows in known]
+    seconds = fmean(each[: len(drawn)] or each)
     if params.minutes:
         trials = min(trials, math.ceil(60 * params.minutes * params.workers / seconds))
     held = trials if params.tuner == "hyperband" else min(params.workers, trials)  # states that training may go on from
     predictions = n_val * len(target.classes) * FLOAT_BYTES
-    state = max(_state_bytes(laid.train, rows) for laid, rows in [*drawn, *ends]) + predictions
+    state = max(_state_bytes(laid.train, rows) for laid, rows in known) + predictions
     trials += params.finalists if params.finalists > 1 else 0
     rounds = math.ceil(trials / params.workers)
     return Forecast(
