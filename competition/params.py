@@ -187,6 +187,7 @@ class TrainParams(Section):
 
 class PredictParams(Section):
     views: Count
+    mirror: bool
     policy: tuple[Op, ...]
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """train and predict with several seeds of a fold and with models of all samples."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,14 +34,14 @@ def ensemble(copy_project: Callable[[Path], Project], tmp_path_factory: pytest.T
     return project.folder / "data"
 
 
-def predicted(data: Path, name: str, split: str) -> pd.DataFrame:
-    """Predict the samples of a split with one model."""
+def predicted(data: Path, name: str, split: str, step: int = 1) -> pd.DataFrame:
+    """Predict the samples of a split with one model; mirrored with a step of -1 through the columns of pixels."""
     contract = json.loads((data / "train" / CONTRACT).read_text())
     model = keras.models.model_from_json(contract["architecture"])
     model.load_weights(data / "train" / name)
     samples = read_samples(data / "prepare")
     samples = samples[samples["split"] == split]
-    images = open_array(data / "prepare" / pixels(split))
+    images = open_array(data / "prepare" / pixels(split))[:, :, ::step]
     values = inference.predict(model, Target.of(contract), images, samples["row"].to_numpy(np.int64))
     return pd.DataFrame(values, index=samples["sample_id"].to_numpy(), columns=contract["classes"])
 
@@ -84,3 +85,15 @@ def test_all_models_are_blended(ensemble: Path) -> None:
     np.testing.assert_allclose(blended.to_numpy(), mean.loc[blended.index].to_numpy(), atol=1e-3)
     without_all = sum(of_models[1:4], start=of_models[0]) / 4
     assert (blended - without_all.loc[blended.index]).abs().max().max() > 0.01
+
+
+@pytest.mark.slow
+def test_mirrored_views_are_blended(ensemble: Path, tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    shutil.copytree(ensemble.parent, tmp_path, dirs_exist_ok=True)
+    project.set(predict__mirror=True)
+    project.here("predict")
+    blended = probabilities(tmp_path / "data/predict" / PROBABILITIES)
+    sides = [sum(predicted(ensemble, name, "test", step) for name in NAMES) / len(NAMES) for step in (1, -1)]
+    assert np.abs(sides[0] - sides[1]).to_numpy().max() > 0.1
+    np.testing.assert_allclose(blended.to_numpy(), (sides[0] + sides[1]).loc[blended.index].to_numpy() / 2, atol=1e-3)

@@ -356,7 +356,7 @@ def test_the_last_line_may_have_no_end(params: Path) -> None:
     assert not params.read_text().endswith("\n")
     params.write_text(TEXT[: TEXT.rindex("\n  policy:")])
     apply("cifar10", params)
-    assert len(load(params).predict.policy) == 2
+    assert len(load(params).predict.policy) == 1
 
 
 def test_a_key_that_is_missing_is_added_to_its_section(params: Path) -> None:

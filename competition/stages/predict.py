@@ -24,7 +24,7 @@ from competition.raw.sources import Source, list_images, open_source
 from competition.submission import blend, check_probabilities, fill, gate
 from competition.tasks import Target
 
-PLAIN = PredictParams(views=1, policy=())  # the image as it is, for a folder of images far from any params.yaml
+PLAIN = PredictParams(views=1, mirror=False, policy=())  # the image as it is, for a folder far from any params.yaml
 
 
 def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, seed: int, threads: int | str) -> None:
@@ -40,7 +40,8 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
 
     Writes:
         probabilities.csv: sample_id, and p_<class> for each class (or the value), float32; the mean over models and
-            views. A sample whose image could not be read has the class shares (or mean value) of the training set.
+            views, with ``mirror`` also of each view's mirror image. A sample whose image could not be read has the
+            class shares (or mean value) of the training set.
         submission.csv: as the competition wants it; only if `gate` lets it pass, else the probabilities stand alone.
 
     A healthy run:
@@ -162,7 +163,10 @@ def _predict_split(
     threads: int | str,
 ) -> pd.DataFrame:
     """Average the probabilities of all models and views: float32, sample ids as index, classes as columns."""
-    arrays = [split.images, *_render_views(params, split, folder, seed)]
+    rendered = _render_views(params, split, folder, seed)
+    views = [open_array(path) for path in (split.images, *rendered)]
+    if params.mirror:
+        views = [side for images in views for side in (images, images[:, :, ::-1])]
     backend.start(threads)
     import keras
 
@@ -171,19 +175,19 @@ def _predict_split(
     def tables() -> Iterator[pd.DataFrame]:
         names = contract["weights"]
         with progress_bar() as progress:
-            task = progress.add_task("predict", total=len(names) * len(arrays))
+            task = progress.add_task("predict", total=len(names) * len(views))
             for name in names:
                 model = keras.models.model_from_json(contract["architecture"])
                 _load(model, require(trained / name, "compete train"))
-                for array in arrays:
-                    probabilities = inference.predict(model, target, open_array(array), split.rows)
+                for images in views:
+                    probabilities = inference.predict(model, target, images, split.rows)
                     yield pd.DataFrame(probabilities, index=index, columns=contract["classes"])
                     progress.advance(task)
                 keras.backend.clear_session()
 
     blended = blend(tables())
-    for rendered in arrays[1:]:
-        rendered.unlink()
+    for path in rendered:
+        path.unlink()
     return blended
 
 
