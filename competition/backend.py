@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ def start(threads: int | str, deterministic: bool = True) -> None:
     try:
         with _without_remarks(), _without(UNUSED - {name}), _without_collecting():
             import keras  # noqa: F401  (and with it the backend)
+
+            if name != "tensorflow" and find_spec("tensorflow"):
+                import tensorflow  # noqa: F401  (Keras's layers load it anyway, later, and its remarks were seen)
     except ImportError as error:
         raise CompetitionError(f"KERAS_BACKEND is {name}, and {error}; pip install -e '.[{name}]'") from None
     if name == "tensorflow":
