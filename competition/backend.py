@@ -131,6 +131,19 @@ def precision(wanted: str) -> str:
     return "bfloat16" if {"avx512_bf16", "amx_bf16"} & cpu_features() else "float32"
 
 
+def seed_generator(seed: int) -> None:
+    """Seed what draws at random outside the model: PyTorch's one generator. Elsewhere each layer holds its own.
+
+    Not `keras.utils.set_random_seed`: TensorFlow then forgets what it has compiled, and compiles it again.
+    """
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.manual_seed(seed)
+
+
 def jit(deterministic: bool) -> bool:
     """Return whether a training step is compiled as a whole.
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from competition import backend
 from competition.seeds import derive
 
 NAME = "epoch.npz"
@@ -53,7 +54,7 @@ def _values(model: keras.Model) -> list[np.ndarray]:
 
 def seed_generators(model: keras.Model, seed: int, epoch: int) -> None:
     """Set the state of all that draws at random inside the model, as dropout does, to a function of seed and epoch."""
-    keras.utils.set_random_seed(derive(seed, "generator", epoch))  # what dropout draws from on torch
+    backend.seed_generator(derive(seed, "generator", epoch))
     generators = [generator for layer in model._flatten_layers() for generator in layer._seed_generators]
     for number, generator in enumerate(generators):
         drawn = np.random.default_rng(derive(seed, "generator", number, epoch)).integers(0, 2**31, 2)

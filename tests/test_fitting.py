@@ -73,6 +73,14 @@ def test_it_learns_and_repeats(training_set: TrainingSet) -> None:
     np.testing.assert_allclose(first.probabilities.sum(axis=1), 1, atol=1e-6)
 
 
+def test_what_is_compiled_serves_all_epochs(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow's own seed is set once: it forgets each time what it has compiled."""
+    seeds: list[int] = []
+    monkeypatch.setattr("tensorflow.random.set_seed", seeds.append)
+    fit(recipe(train__epochs=3), training_set)
+    assert len(seeds) == 1
+
+
 def test_the_fold_left_out_teaches_nothing(training_set: TrainingSet) -> None:
     """With other labels and other images there, the same weights come out."""
     held = training_set.folds == 0
