@@ -129,6 +129,10 @@ class Project:
         assert done.exit_code == code, f"{stage} ended with {done.exit_code}:\n{done.output}\n{done.exception!r}"
         return done
 
+    def all_here(self) -> str:
+        """Run all stages in this process, which is faster than ``dvc repro`` by far; return what they said."""
+        return "".join(self.here(stage).stdout for stage in STAGES)
+
     @property
     def environment(self) -> dict[str, str]:
         """The package of the copy and the programs of this Python; not the log level that libraries set here."""

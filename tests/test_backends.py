@@ -4,14 +4,14 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, quick
 
 pytestmark = pytest.mark.slow
 
@@ -24,11 +24,15 @@ BACKENDS = [
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_pipeline(backend: str, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pipeline(
+    backend: str, copy_project: Callable[[Path], Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From tune to the submission, on what prepare and augment have made."""
-    other = Project(tmp_path / "other")
-    shutil.copytree(project.folder, other.folder, ignore=shutil.ignore_patterns(".compete", ".dvc"))
+    other = copy_project(tmp_path / "other")
+    quick(other)
     other.set(tune__max_trials=1, train__folds=1, train__epochs=20)  # enough that the score is that of the task
+    for stage in ("prepare", "augment"):
+        other.here(stage)
     monkeypatch.setenv("KERAS_BACKEND", backend)
     told = [other.run("compete", stage).stderr for stage in ("tune", "train", "predict")]
     assert not re.search("oneDNN|cuda", "".join(told)), told  # remarks of TensorFlow, which is installed but not used

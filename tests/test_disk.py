@@ -9,23 +9,25 @@ from pathlib import Path
 import pytest
 
 from competition.layout import STAGES
-from tests.conftest import Project, digests
+from tests.conftest import Project, digests, quick
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def small_disk(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def small_disk(copy_project: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project that has run, its data folder a disk of 8 MB."""
-    other = Project(tmp_path_factory.mktemp("disk") / "project")
-    shutil.copytree(project.folder, other.folder, symlinks=True, ignore=shutil.ignore_patterns("data", ".dvc"))
-    data = other.folder / "data"
+    project = copy_project(tmp_path_factory.mktemp("disk") / "project")
+    quick(project)
+    project.all_here()
+    ran, data = project.folder / "ran", project.folder / "data"
+    data.rename(ran)
     data.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(data)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a file system is not allowed here")
-    shutil.copytree(project.folder / "data", data, dirs_exist_ok=True)
-    yield other
+    shutil.copytree(ran, data, dirs_exist_ok=True)
+    yield project
     subprocess.run(["umount", str(data)], check=True)
 
 

@@ -13,7 +13,7 @@ import pytest
 from competition import inference
 from competition.arrays import open_array
 from competition.artifacts import read_samples
-from competition.layout import CONTRACT, PROBABILITIES, STAGES, pixels
+from competition.layout import CONTRACT, PROBABILITIES, pixels
 from competition.tasks import Target
 from tests.conftest import Project, quick
 
@@ -29,8 +29,7 @@ def ensemble(copy_project: Callable[[Path], Project], tmp_path_factory: pytest.T
         tune__max_trials=0, train__seeds=2, train__refit=True, train__epochs=3, train__patience_epochs=2,
         predict__views=1,
     )  # fmt: skip
-    for stage in STAGES:
-        project.here(stage)
+    project.all_here()
     return project.folder / "data"
 
 

@@ -1,14 +1,12 @@
 """A few rounds of `tests.faults`; hundreds are for ``python -m tests.faults``."""
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from competition.layout import STATE
-from tests.conftest import Project
+from tests.conftest import Project, quick
 from tests.faults import BrokenError, Reference, Round, SkippedError, kill_at, run_round
 
 pytestmark = pytest.mark.slow
@@ -17,11 +15,12 @@ SECONDS = {"prepare": 3, "augment": 3, "tune": 12, "train": 8, "predict": 6}  # 
 
 
 @pytest.fixture(scope="module")
-def reference(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """A copy of the project that was run once, which other tests change and change back."""
-    folder = tmp_path_factory.mktemp("reference") / "project"
-    shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns(".dvc", ".git", STATE.name, "plots"))
-    return Reference(folder, dict(SECONDS))
+def reference(copy_project: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """A small project all of whose stages have run."""
+    project = copy_project(tmp_path_factory.mktemp("reference") / "project")
+    quick(project)
+    project.all_here()
+    return Reference(project.folder, dict(SECONDS))
 
 
 @pytest.mark.parametrize(
@@ -31,6 +30,7 @@ def reference(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Ref
         ("augment", "os.remove", 3),  # the new outputs are there, and the old ones removed in part
         ("train", "os.rename", 2),  # the state of the second epoch is written, and not in its place
         ("tune", "os.rename", 4),  # the same of the result of the first trial
+        ("predict", "os.rename", 1),  # all is written, and not in its place
     ],
 )
 def test_killed_right_before(reference: Reference, tmp_path: Path, stage: str, event: str, number: int) -> None:

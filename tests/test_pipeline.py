@@ -2,12 +2,10 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -211,28 +209,6 @@ def test_a_wrong_parameter_writes_nothing(project: Project) -> None:
     assert "train.batchsize: unknown key; did you mean train.batch_size?" in done.stderr
     assert done.stdout == ""
     assert digests(project.folder) == before
-
-
-@pytest.mark.parametrize("stage", ["prepare", "augment", "train", "predict"])
-def test_a_killed_stage_leaves_nothing_half_written(project: Project, stage: str) -> None:
-    """Kill its main process at random instants; what stood before still stands, and a new run repeats it."""
-    before = digests(project.folder)
-    instants = random.Random(stage)
-    for _ in range(2):
-        process = subprocess.Popen(
-            ["compete", stage], cwd=project.folder, env=project.environment,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        time.sleep(instants.uniform(0.5, 3.0))
-        workers = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        process.wait()
-        assert psutil.wait_procs(workers, timeout=10)[1] == [], "its workers outlive it"
-        assert digests(project.folder) == before
-    project.run("compete", stage)
-    assert digests(project.folder) == before
-    left = [path.name for path in (project.folder / "data").iterdir() if path.name.endswith((".partial", ".old"))]
-    assert left == []
 
 
 def test_failed_trials_do_not_end_the_search(project: Project, tmp_path: Path) -> None:

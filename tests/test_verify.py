@@ -1,7 +1,6 @@
 """Two runs are compared: every kind of difference is named as what it is; a whole project is equal until it is not."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from competition import verify
 from competition.verify import difference, first_difference, value_differences
-from tests.conftest import Project, digests
+from tests.conftest import Project, digests, quick
 
 Told = Callable[[str, bytes, bytes], str | None]
 
@@ -220,13 +219,12 @@ def turn(path: Path, place: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_project_is_equal_until_it_is_not(project: Project, tmp_path: Path) -> None:
+def test_a_project_is_equal_until_it_is_not(project_folder: Project) -> None:
     """Twice, and once against what stands there; then with a byte of an image and a cell of a table changed."""
-    other = Project(tmp_path / "other")
-    shutil.copytree(project.folder, other.folder, symlinks=True, ignore=shutil.ignore_patterns(".dvc", ".compete"))
-    other.set(train__epochs=2)  # five pipelines are to run, and on both cores, where it takes more to be equal
-    for stage in ("tune", "train", "predict"):
-        other.here(stage)
+    other = project_folder
+    quick(other)  # four pipelines are to run
+    other.set(tune__max_trials=0, train__folds=1, train__epochs=2)
+    other.all_here()  # on both cores, where it takes more to be equal
     before = digests(other.folder)
     lines = other.run("compete", "verify", timeout=600).stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == ["prepare", "augment", "tune", "train", "predict", "equal"]

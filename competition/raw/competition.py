@@ -646,7 +646,8 @@ def _without_problems(reader: _Reader, train: pd.DataFrame, labels: Labels) -> p
     if labels.task == "multilabel" and not train["file"].is_unique:
         tags = train.groupby("file", sort=False)["label"].agg(lambda column: JOINED.join(column).split(JOINED))
         train = train.assign(label=train["file"].map(tags.map(lambda names: join(names, labels.classes))))
-    said = train.groupby("file", sort=False)["label"].agg(lambda column: list(dict.fromkeys(column)))
+    repeated = train[train["file"].duplicated(keep=False)]  # mostly none, and grouping all takes seconds
+    said = repeated.groupby("file", sort=False)["label"].agg(lambda column: list(dict.fromkeys(column)))
     several = said[said.map(len) > 1]
     id_of = train.drop_duplicates("file").set_index("file")["sample_id"].to_dict()
     for file, names in several.items():

@@ -46,7 +46,8 @@ def test_folder(source: Source, params: DataParams, images: Iterable[str]) -> st
 
 def _holding(images: Iterable[str]) -> set[str]:
     """Name all folders that hold images, at any depth."""
-    return {str(parent) for image in images for parent in PurePosixPath(image).parents} - {"."}
+    direct = {image.rpartition("/")[0] for image in images}  # few, where images are many
+    return {str(parent) for folder in direct for parent in PurePosixPath(folder, "image").parents} - {"."}
 
 
 def read_folders(
