@@ -37,8 +37,8 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
         metric: what the competition scores; None to find or guess it.
 
     Raises:
-        CompetitionError: there is nothing to choose from, or more than one choice; then only the download's path is
-            written, so that the user can go on by hand.
+        CompetitionError: there is no such download, and nothing is written. Or there is nothing to choose from, or more
+            than one choice; then only the download's path is written, so that the user can go on by hand.
     """
     if not params.is_file():
         raise CompetitionError(f"{params} is missing; run the command in the project's folder, or pass --params")
@@ -50,6 +50,8 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
     written = _yaml().load(params.read_text(encoding="utf-8"))
     if not isinstance(written, dict) or not isinstance(written.get("data"), dict):
         raise CompetitionError(f"{params} has no data section; take it from the project's own params.yaml")
+    if not download.exists():  # mistyped: what stands in params.yaml is of another
+        raise CompetitionError(f"{download} is missing; give the path of the competition's files")
     root = _root(download)
     data = _open_minded(root, metric)
     try:

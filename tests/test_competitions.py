@@ -110,6 +110,14 @@ def test_init_leaves_a_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         initialise(Path("raw"), params, "acuracy")
 
 
+def test_a_mistyped_path_leaves_the_parameters(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    with pytest.raises(CompetitionError, match=r"/nowhere is missing; give the path of the competition's files$"):
+        initialise(tmp_path / "nowhere", params, None)
+    assert params.read_text() == (ROOT / "params.yaml").read_text()
+
+
 def test_init_takes_over_given_folds(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text((ROOT / "params.yaml").read_text())

@@ -41,7 +41,7 @@ def test_killed_right_before(reference: Reference, tmp_path: Path, stage: str, e
 # Seeds whose rounds break the stage once.
 @pytest.mark.parametrize(
     ("kind", "stage", "seed"),
-    [("worker", "augment", 0), ("twice", "prepare", 1), ("disk", "prepare", 7)],
+    [("kill", "prepare", 0), ("worker", "augment", 0), ("twice", "prepare", 1), ("disk", "prepare", 7)],
 )
 def test_a_round(reference: Reference, tmp_path: Path, kind: str, stage: str, seed: int) -> None:
     try:
