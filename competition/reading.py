@@ -18,6 +18,16 @@ from competition.recipes import Params, Recipe
 
 Validated = TypeVar("Validated", bound=BaseModel)
 
+# What pydantic expects, in the words of YAML.
+WORDS = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid string": "text",
+    "a valid array": "a list",
+    "an object": "names with values",
+}
+
 # A check of the values that a type cannot make: the file as read -> lines that begin with a dotted path.
 Check = Callable[[dict[str, Any]], list[str]]
 
@@ -98,14 +108,28 @@ def _validate(schema: type[Validated], raw: dict[str, Any]) -> tuple[Validated |
         # JSON mode: lists become tuples, and nothing else is converted.
         return schema.model_validate_json(json.dumps(raw, default=str)), []
     except ValidationError as error:
-        lines: dict[str, str] = {}
-        for problem in error.errors(include_url=False):
-            path = _real_path(problem["loc"], raw, missing=problem["type"] == "missing")
-            # The branches of a union each complain about the same value: one line tells them all.
-            known = lines.get(path)
-            line = _tell(problem, path, raw)
-            lines[path] = line if known is None or known == line else f"{known} or {line.split('; expected ')[-1]}"
-        return None, list(lines.values())
+        lines = _lines(error, raw)
+    missing = [path for path, line in lines.items() if line == f"{path}: is missing" and "." in path]
+    for path in missing:
+        raw = _laid(raw, path, None)
+    try:
+        schema.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as error:  # of None it also tells what was expected
+        told = {path: line.replace(": is None; ", ": is missing; ") for path, line in _lines(error, raw).items()}
+        lines.update({path: told[path] for path in missing if "is missing" in told.get(path, "")})
+    return None, list(lines.values())
+
+
+def _lines(error: ValidationError, raw: dict[str, Any]) -> dict[str, str]:
+    """Tell every mistake in a line, by its dotted path."""
+    lines: dict[str, str] = {}
+    for problem in error.errors(include_url=False):
+        path = _real_path(problem["loc"], raw, missing=problem["type"] == "missing")
+        # The branches of a union each complain about the same value: one line tells them all.
+        known = lines.get(path)
+        line = _tell(problem, path, raw)
+        lines[path] = line if known is None or known == line else f"{known} or {line.split('; expected ')[-1]}"
+    return lines
 
 
 def _real_path(location: tuple[int | str, ...], raw: Any, missing: bool) -> str:
@@ -138,6 +162,7 @@ def _tell(problem: Any, path: str, raw: dict[str, Any]) -> str:
     if kind == "value_error":
         return f"{path}: {problem['ctx']['error']}"
     message = problem["msg"].removeprefix("Input should be ")
+    message = WORDS.get(message, message)
     if isinstance(value, dict | list):
         return f"{path}: expected {message}"
     return f"{path}: is {value!r}; expected {message}"

@@ -54,16 +54,18 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         ("learning_rate: 0.002", "learning_rate: '0.002'"),
         ("batch_norm: true", "batch_norm: 1"),
         ("folds: 5  ", "folds: 1  "),
+        ("  class_weights: none", "  # class_weights: none"),
         ("{op: Affine, p: 1.0, rotate", "{op: Afine, p: 1.0, rotate"),
     )
     told = mistakes(path)
     for expected in (
-        "threads: is 'many'; expected 'auto' or a valid integer",
+        "threads: is 'many'; expected 'auto' or a whole number",
         "prepare.channels: is 2; expected 1 or 3",
-        "model.filters: is missing",
+        "model.filters: is missing; expected a whole number",
         "model.filterz: unknown key of family conv; did you mean model.filters?",
-        "train.learning_rate: is '0.002'; expected a valid number",
-        "model.batch_norm: is 1; expected a valid boolean",
+        "train.learning_rate: is '0.002'; expected a number",
+        "train.class_weights: is missing; expected 'none' or 'balanced'",
+        "model.batch_norm: is 1; expected true or false",
         "prepare.folds: is 1; expected greater than or equal to 2",
         "augment.policy.0.op: 'Afine' is no albumentations op; did you mean Affine?",
     ):
