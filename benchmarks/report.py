@@ -129,8 +129,8 @@ def articles() -> list[str]:
             mine = [each for each in results if each["preset"] == name and bool(each["ours"]) == ours]
             sides.append((mine, *_test_scores(mine)))
         (theirs, score, minutes), (own, other, longer) = sides
-        trials = [f"{theirs[0]['trials']} of {theirs[0]['budget']['tune.max_trials']}"] if theirs else []
-        trials += [f"{own[0]['trials']}"] if own else []
+        trials = [f"{_trials(theirs[0])} of {theirs[0]['budget']['tune.max_trials']}"] if theirs else []
+        trials += [_trials(own[0])] if own else []
         seeds = [str(len(side)) for side in (theirs, own) if side]
         held_out = f"{statistics.fmean(_of_metric(each['out_of_fold']) for each in theirs):.4f}" if theirs else ""
         lines.append(
@@ -138,6 +138,12 @@ def articles() -> list[str]:
             f"| {', '.join(filter(None, (minutes, longer)))} |"
         )
     return lines
+
+
+def _trials(result: dict[str, Any]) -> str:
+    """Return how many trials a search had, and on what share of the samples if not on all."""
+    fraction = result.get("fraction", 1.0) if result["trials"] else 1.0
+    return f"{result['trials']}" + (f" (on {fraction:g} of the samples)" if fraction < 1 else "")
 
 
 def _of_metric(scores: dict[str, float]) -> float:
