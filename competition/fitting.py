@@ -237,6 +237,7 @@ class _Trainer:
                 self._steps,
                 share=lambda variable: shares.get(layer_of[variable.path].name, 1.0),
                 is_norm_bias=lambda variable: _is_norm_bias(layer_of[variable.path], variable),
+                precision=backend.precision(self._recipe.train.precision),
             )
         averages = self._averages()  # of the optimizer before
         loss = _loss(self._target, self._recipe.train.label_smoothing)

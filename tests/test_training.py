@@ -11,7 +11,7 @@ from competition.batches import EpochBatches, TrainingSet
 from competition.errors import CompetitionError
 from competition.mixing import cutmix, mixup
 from competition.models import FAMILIES
-from competition.optimizers import make_optimizer
+from competition.optimizers import Muon, make_optimizer
 from competition.recipes import Recipe
 from competition.tasks import Target
 from tests.test_fitting import fit, recipe, training_set  # noqa: F401  (a fixture)
@@ -209,7 +209,8 @@ def test_decay_takes_its_share_of_the_rate(kind: str, shape: tuple[int, ...]) ->
     np.testing.assert_allclose(weights[1], 0.995)
 
 
-def test_muon_turns_kernels_of_convolutions_but_not_the_last_layer() -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_muon_turns_kernels_of_convolutions_but_not_the_last_layer(precision: str) -> None:
     """A step is nearly orthogonal, as the matrix from what a kernel sees to its outputs, and of one length for all."""
     import keras
 
@@ -220,7 +221,7 @@ def test_muon_turns_kernels_of_convolutions_but_not_the_last_layer() -> None:
     rng = np.random.default_rng(0)
     gradient = rng.normal(size=(36, 8)).astype(np.float32) * np.geomspace(1, 0.05, 8, dtype=np.float32)
     params = recipe(train__optimizer="muon", train__learning_rate=0.1, train__schedule="constant").train
-    optimizer = make_optimizer(params, 10)
+    optimizer = make_optimizer(params, 10, precision=precision)
     optimizer.build(variables)
     optimizer.apply([np.reshape(gradient, shape) for shape in shapes.values()], variables)
     conv, dense, last = (np.reshape(keras.ops.convert_to_numpy(variable), (36, 8)) for variable in variables)
@@ -228,6 +229,22 @@ def test_muon_turns_kernels_of_convolutions_but_not_the_last_layer() -> None:
     lengths = np.linalg.svd(conv, compute_uv=False) / (0.1 * 0.2 * 6)  # six is the root of the longer side
     assert 0.6 < lengths.min() < lengths.max() < 1.3
     assert np.median(np.abs(last)) == pytest.approx(0.1, rel=1e-3)  # as adam's first step is
+
+
+def test_muon_in_bfloat16_is_near_that_in_float32() -> None:
+    """Also on the kernel of a wide layer, of which most entries are a thousandth of its norm, and few large."""
+    import keras
+
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(3, 3, 256, 384)).astype(np.float32)
+    kernel[1, 1, :4] *= 100
+    whole, half = (
+        Muon(precision=precision).zeropower_via_newtonschulz5(keras.ops.convert_to_tensor(kernel), 5)
+        for precision in ("float32", "bfloat16")
+    )
+    assert whole.dtype == half.dtype
+    difference = keras.ops.norm(keras.ops.reshape(whole - half, (-1,)))
+    assert float(difference / keras.ops.norm(keras.ops.reshape(whole, (-1,)))) < 0.05
 
 
 def test_only_norm_biases_with_a_rate_of_their_own_decay() -> None:
