@@ -68,7 +68,7 @@ def overlay(recipe: Recipe, values: dict[str, Scalar]) -> Recipe:
     return laid
 
 
-def _laid(raw: dict[str, Any], dotted: str, value: Scalar) -> dict[str, Any]:
+def _laid(raw: dict[str, Any], dotted: str, value: Scalar | None) -> dict[str, Any]:
     """Return a copy with one value set; a number in its path is a place in a list."""
     copied = json.loads(json.dumps(raw, default=str))
     *parents, last = [int(part) if part.isdigit() else part for part in dotted.split(".")]
