@@ -105,7 +105,7 @@ class Muon(keras.optimizers.Muon):
     which one learning rate does for these matrices and for what adam takes.
 
     Args:
-        precision: bfloat16 takes a third of the time of float32 where a device is fast at it; float16, whose least
+        precision: bfloat16 takes less than half the time of float32 where a device is fast at it; float16, whose least
             numbers are too large for this, is taken as float32.
         options: those of Keras.
     """

@@ -109,7 +109,8 @@ def _validate(schema: type[Validated], raw: dict[str, Any]) -> tuple[Validated |
         return schema.model_validate_json(json.dumps(raw, default=str)), []
     except ValidationError as error:
         lines = _lines(error, raw)
-    missing = [path for path, line in lines.items() if line == f"{path}: is missing" and "." in path]
+    # A list that is too short, or a range of the space, has no place where it could be laid.
+    missing = [path for path, line in lines.items() if line == f"{path}: is missing" and path.count(".") == 1]
     for path in missing:
         raw = _laid(raw, path, None)
     try:
