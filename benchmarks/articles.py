@@ -48,9 +48,8 @@ def read(params: Path, paths: tuple[str, ...]) -> dict[str, Any]:
 def decisive(plan: dict[str, Any]) -> dict[str, Any]:
     """Return what of a plan the result follows from: where no trial runs, nothing of the search's budget."""
     budget = {key: value for key, value in plan["budget"].items() if plan["trials"] or key.startswith("train.")}
-    fraction = plan.get("fraction", 1.0) if plan["trials"] else 1.0
     kept = {key: plan.get(key) for key in ("ours", "seed", "trials", "images", "name")}
-    return {**kept, "fraction": fraction, "budget": budget}
+    return {**kept, "fraction": plan.get("fraction", 1.0), "budget": budget}
 
 
 def one(
@@ -78,7 +77,7 @@ def one(
             subprocess.run(["compete", "preset", ours], cwd=project, check=True)
             edit(params, images)
         trials = round(share * given["tune.max_trials"])
-        plan = {"ours": ours, "seed": seed, "trials": trials, "fraction": fraction}
+        plan = {"ours": ours, "seed": seed, "trials": trials, "fraction": fraction if trials else 1.0}
         plan |= {"budget": given, "images": images, "name": name}
         for each in known:
             if ours and decisive(each) == decisive(plan):

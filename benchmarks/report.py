@@ -142,7 +142,7 @@ def articles() -> list[str]:
 
 def _trials(result: dict[str, Any]) -> str:
     """Return how many trials a search had, and on what share of the samples if not on all."""
-    fraction = result.get("fraction", 1.0) if result["trials"] else 1.0
+    fraction = result.get("fraction", 1.0)
     return f"{result['trials']}" + (f" (on {fraction:g} of the samples)" if fraction < 1 else "")
 
 

@@ -43,7 +43,7 @@ MAX_HEADER_BYTES = 1 << 20  # of a name or an attribute in a tar, which is read 
 PIECE_BYTES = 1 << 20  # copied at a time
 SMALL_PIECE_BYTES = 64  # of bzip2 and LZMA in a zip: zipfile unpacks whole what it takes at once, bzip2 to 1 MB a byte
 
-# What the modules raise where an archive is damaged.
+# What the modules raise where an archive is damaged, or, as NotImplementedError, packed in a way zipfile does not know.
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
           NotImplementedError, ValueError, OverflowError, RecursionError)  # fmt: skip
 
