@@ -209,6 +209,25 @@ def test_decay_takes_its_share_of_the_rate(kind: str, shape: tuple[int, ...]) ->
     np.testing.assert_allclose(weights[1], 0.995)
 
 
+@pytest.mark.parametrize(
+    ("cpu", "chosen"),
+    [
+        ({"GenuineIntel", "avx512f", "avx512_bf16", "amx_bf16"}, "bfloat16"),
+        ({"AuthenticAMD", "avx512f", "avx512_bf16"}, "bfloat16"),
+        ({"GenuineIntel", "avx512f", "avx512_bf16"}, "float32"),
+        ({"AuthenticAMD", "avx512f"}, "float32"),
+        (set(), "float32"),
+    ],
+)
+def test_the_precision_is_bfloat16_where_the_cpu_is_fast_at_it(
+    monkeypatch: pytest.MonkeyPatch, cpu: set[str], chosen: str
+) -> None:
+    monkeypatch.setattr(backend, "device", lambda: "cpu:0")
+    monkeypatch.setattr(backend, "cpu_features", lambda: cpu)
+    assert backend.precision("auto") == chosen
+    assert backend.precision("float16") == "float16"
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_muon_turns_kernels_of_convolutions_but_not_the_last_layer(precision: str) -> None:
     """A step is nearly orthogonal, as the matrix from what a kernel sees to its outputs, and of one length for all."""
