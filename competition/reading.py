@@ -110,7 +110,7 @@ def _validate(schema: type[Validated], raw: dict[str, Any]) -> tuple[Validated |
     except ValidationError as error:
         lines = _lines(error, raw)
     # A list that is too short, or a range of the space, has no place where it could be laid.
-    missing = [path for path, line in lines.items() if line == f"{path}: is missing" and path.count(".") == 1]
+    missing = [path for path, line in lines.items() if line == f"{path}: is missing" and path.count(".") < 2]
     for path in missing:
         raw = _laid(raw, path, None)
     try:

@@ -75,6 +75,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
+        ("seed: 1 ", "# seed: 1 ", "seed: is missing; expected a whole number"),
         ("image_size_px: [16, 16]", "image_size_px: [16]", "prepare.image_size_px.1: is missing"),
         ("{float: [0.1, 0.5]", "{float: [0.1]", "tune.space.model.dense_dropout.float.1: is missing"),
         ("fold: 0 ", "fold: 5 ", "tune.fold: is 5; prepare.folds is 5, so the folds are 0 to 4"),
