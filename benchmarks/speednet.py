@@ -58,6 +58,8 @@ def training_flop(project: Path) -> float:
         share = side_share(recipe.train, epoch)
         shape = (max(1, round(share * height)), max(1, round(share * width)), channels)
         total += FLOP * images * sum(row.multiply_adds for row in trace(recipe.model, shape, target))
+    if recipe.train.optimizer != "muon":
+        return float(total)
     kernels: list[tuple[int, ...]] = []  # with those that muon leaves to adam, which are small
 
     def note(_: str, held: Any) -> None:
