@@ -179,7 +179,8 @@ def speednet() -> list[str]:
         "",
         "`python benchmarks/speednet.py --datasets DIR`: the preset on CIFAR-10 (the lossy copy), one fold of fifty",
         "held out; with `--times 10` wider and longer, as that script says. The operations are counted from the",
-        "shapes of the layers, forward and twice back. With several seeds: mean, and lowest to highest.",
+        "shapes of the layers, forward and twice back. With several seeds: mean, and lowest to highest; minutes and",
+        "revision of each, for they may be of several machines.",
         "",
         "| test accuracy, n = 10,000 | seeds | training | minutes of the pipeline | revision |",
         "|---|---|---|---|---|",
@@ -187,10 +188,11 @@ def speednet() -> list[str]:
     every = read("speednet.json")
     for times in sorted({each["times"] for each in every}):
         results = [each for each in every if each["times"] == times]
-        score, minutes = _test_scores(results)
-        flop, seeds = results[0]["training_flop"] / 1e15, ", ".join(str(each["seed"]) for each in results)
-        revision = results[0]["env"]["revision"][:12]
-        lines.append(f"| {score} | {seeds} | {flop:.3f} PFLOP | {minutes} | {revision} |")
+        score, flop = _test_scores(results)[0], results[0]["training_flop"] / 1e15
+        seeds = ", ".join(str(each["seed"]) for each in results)
+        minutes = ", ".join(_test_scores([each])[1] for each in results)
+        revisions = ", ".join(each["env"]["revision"][:12] for each in results)
+        lines.append(f"| {score} | {seeds} | {flop:.3f} PFLOP | {minutes} | {revisions} |")
     return lines
 
 
