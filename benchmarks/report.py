@@ -36,13 +36,12 @@ def main() -> None:
         scored = next(line for line in result["score"] if line.startswith(f"{metric} "))
         value, interval = scored.split()[1], scored.split("interval ")[1].split(",")[0]
         oof = result["out_of_fold"]
-        minutes = sum(stage["seconds"] for stage in result["stages"].values()) / 60
         peak = max(stage["peak_bytes"] for stage in result["stages"].values()) / 1e9
         name = result["name"]
         lines.append(
             f"| {name} | {metric} | **{value}** ({interval}) "
             f"| {oof[metric]:.4f} ({oof['low']:.4f} to {oof['high']:.4f}, n = {oof['n']:,}) "
-            f"| {scored.split('n = ')[1].rstrip(')')} | {minutes:.1f} | {peak:.1f} GB "
+            f"| {scored.split('n = ')[1].rstrip(')')} | {_minutes(result)} | {peak:.1f} GB "
             f"| [{name}.yaml]({name}.yaml) |"
         )
     lines += ["", "## Where the time went", "", "| competition | prepare | augment | tune | train | predict | load |"]
@@ -124,18 +123,16 @@ def articles() -> list[str]:
     ]
     expected = {preset.name: preset.expected for preset in list_presets()}
     for name in dict.fromkeys(result["preset"] for result in results):
-        sides = []
-        for ours in (False, True):
-            mine = [each for each in results if each["preset"] == name and bool(each["ours"]) == ours]
-            sides.append((mine, *_test_scores(mine)))
-        (theirs, score, minutes), (own, other, longer) = sides
+        mine = [each for each in results if each["preset"] == name]
+        theirs, own = ([each for each in mine if bool(each["ours"]) == ours] for ours in (False, True))
         trials = [f"{_trials(theirs[0])} of {theirs[0]['budget']['tune.max_trials']}"] if theirs else []
         trials += [_trials(own[0])] if own else []
         seeds = [str(len(side)) for side in (theirs, own) if side]
         held_out = f"{statistics.fmean(_of_metric(each['out_of_fold']) for each in theirs):.4f}" if theirs else ""
+        minutes = [_minutes(side[0]) for side in (theirs, own) if side]
         lines.append(
-            f"| {name} | {expected[name]} | {score} | {held_out} | {other} | {', '.join(trials)} | {', '.join(seeds)} "
-            f"| {', '.join(filter(None, (minutes, longer)))} |"
+            f"| {name} | {expected[name]} | {_test_score(theirs)} | {held_out} | {_test_score(own)} "
+            f"| {', '.join(trials)} | {', '.join(seeds)} | {', '.join(minutes)} |"
         )
     return lines
 
@@ -150,17 +147,21 @@ def _of_metric(scores: dict[str, float]) -> float:
     return next(value for key, value in scores.items() if key not in ("low", "high", "n"))
 
 
-def _test_scores(results: list[dict[str, Any]]) -> tuple[str, str]:
-    """Return the score of some runs of one thing, and the minutes of one of them, as text."""
+def _minutes(result: dict[str, Any]) -> str:
+    """Return the minutes that all stages of a run took."""
+    return f"{sum(stage['seconds'] for stage in result['stages'].values()) / 60:.1f}"
+
+
+def _test_score(results: list[dict[str, Any]]) -> str:
+    """Return the score of some runs of one thing: of one its interval, of several mean, lowest and highest."""
     if not results:
-        return "not run", ""
+        return "not run"
     metric = next(key for key in results[0]["out_of_fold"] if key not in ("low", "high", "n"))
     lines = [next(line for line in each["score"] if line.startswith(f"{metric} ")) for each in results]
     values = [float(line.split()[1]) for line in lines]
-    minutes = sum(stage["seconds"] for stage in results[0]["stages"].values()) / 60
     if len(values) == 1:
-        return f"**{values[0]:.4f}** ({lines[0].split('interval ')[1].split(',')[0]})", f"{minutes:.1f}"
-    return f"**{statistics.fmean(values):.4f}** ({min(values):.4f} to {max(values):.4f})", f"{minutes:.1f}"
+        return f"**{values[0]:.4f}** ({lines[0].split('interval ')[1].split(',')[0]})"
+    return f"**{statistics.fmean(values):.4f}** ({min(values):.4f} to {max(values):.4f})"
 
 
 def rivals() -> list[str]:
@@ -188,9 +189,9 @@ def speednet() -> list[str]:
     every = read("speednet.json")
     for times in sorted({each["times"] for each in every}):
         results = [each for each in every if each["times"] == times]
-        score, flop = _test_scores(results)[0], results[0]["training_flop"] / 1e15
+        score, flop = _test_score(results), results[0]["training_flop"] / 1e15
         seeds = ", ".join(str(each["seed"]) for each in results)
-        minutes = ", ".join(_test_scores([each])[1] for each in results)
+        minutes = ", ".join(map(_minutes, results))
         revisions = ", ".join(each["env"]["revision"][:12] for each in results)
         lines.append(f"| {score} | {seeds} | {flop:.3f} PFLOP | {minutes} | {revisions} |")
     return lines
