@@ -6,8 +6,8 @@
 DIR is as for run.py. Ours is the project's own ``params.yaml`` with ``compete preset OURS``: of the article's preset it
 keeps the size of the images, the folds, and the budget (trials, epochs of a trial, epochs of the training) alone, so
 one run of ours stands beside all presets that share them. With ``--share`` the search has this share of the trials,
-with 0 the values stand as they are; with ``--fraction`` its trials train on this share of the samples. The table says
-so. What was measured before for other presets stays.
+with 0 the values stand as they are; with ``--fraction`` its trials train on this share of the samples, and with
+``--finalists`` so many of the best again on all. The table says so. What was measured before for other presets stays.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def decisive(plan: dict[str, Any]) -> dict[str, Any]:
     """Return what of a plan the result follows from: where no trial runs, nothing of the search's budget."""
     budget = {key: value for key, value in plan["budget"].items() if plan["trials"] or key.startswith("train.")}
     kept = {key: plan.get(key) for key in ("ours", "seed", "trials", "images", "name")}
-    return {**kept, "fraction": plan.get("fraction", 1.0), "budget": budget}
+    return {**kept, "fraction": plan.get("fraction", 1.0), "finalists": plan.get("finalists", 1), "budget": budget}
 
 
 def one(
@@ -58,6 +58,7 @@ def one(
     seed: int,
     share: float,
     fraction: float,
+    finalists: int,
     datasets: Path,
     known: list[dict[str, Any]],
 ) -> dict[str, Any]:
@@ -77,12 +78,14 @@ def one(
             subprocess.run(["compete", "preset", ours], cwd=project, check=True)
             edit(params, images)
         trials = round(share * given["tune.max_trials"])
-        plan = {"ours": ours, "seed": seed, "trials": trials, "fraction": fraction if trials else 1.0}
+        plan = {"ours": ours, "seed": seed, "trials": trials}
+        plan |= {"fraction": fraction, "finalists": finalists} if trials else {}
         plan |= {"budget": given, "images": images, "name": name}
         for each in known:
             if ours and decisive(each) == decisive(plan):
                 return {**each, **plan, "preset": preset, "share": share}
-        edit(params, {**given, "tune.max_trials": trials, "tune.fraction": fraction, "seed": seed})
+        search = {"tune.max_trials": trials, "tune.fraction": fraction, "tune.finalists": finalists}
+        edit(params, {**given, **search, "seed": seed})
         result = measure(project, name, datasets / f"{name}-solution.csv")
     return {"preset": preset, "share": share, **plan, **result}
 
@@ -94,13 +97,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--fraction", type=float, default=1.0)
+    parser.add_argument("--finalists", type=int, default=1)
     parser.add_argument("--ours", default="conv", help="The family preset that stands for ours.")
     parser.add_argument("--only", choices=["article", "ours"])
     arguments = parser.parse_args()
     for ours in {"article": [None], "ours": [arguments.ours]}.get(arguments.only, [None, arguments.ours]):
         for seed in arguments.seeds:
             known = json.loads(OUT.read_text()) if OUT.exists() else []
-            budget = arguments.share, arguments.fraction
+            budget = arguments.share, arguments.fraction, arguments.finalists
             result = one(arguments.preset, ours, seed, *budget, arguments.datasets, known)
             key = [(each["preset"], each["ours"], each["seed"]) for each in known]
             place = (arguments.preset, ours, seed)

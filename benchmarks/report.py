@@ -138,9 +138,11 @@ def articles() -> list[str]:
 
 
 def _trials(result: dict[str, Any]) -> str:
-    """Return how many trials a search had, and on what share of the samples if not on all."""
-    fraction = result.get("fraction", 1.0)
-    return f"{result['trials']}" + (f" (on {fraction:g} of the samples)" if fraction < 1 else "")
+    """Return how many trials a search had, on what share of the samples if not on all, and how many were repeated."""
+    fraction, finalists = result.get("fraction", 1.0), result.get("finalists", 1)
+    told = [f"on {fraction:g} of the samples"] if fraction < 1 else []
+    told += [f"{finalists} again on all"] if finalists > 1 else []
+    return f"{result['trials']}" + (f" ({', '.join(told)})" if told else "")
 
 
 def _of_metric(scores: dict[str, float]) -> float:

@@ -56,6 +56,9 @@ def test_seconds_follow_the_search() -> None:
     assert reckon(epochs=20).seconds == pytest.approx(TRIAL_SECONDS + 20 * (1 + STEPS))
     half = (3 * 400 + 200) / 2600 + STEPS / 2
     assert reckon(fraction=0.5).seconds == pytest.approx(TRIAL_SECONDS + 10 * half)
+    last = reckon(fraction=0.5, finalists=2)
+    assert last.finalist_seconds == pytest.approx(TRIAL_SECONDS + 10 * (1 + STEPS))
+    assert last.total_seconds == pytest.approx(20 * last.seconds + 2 * last.finalist_seconds + 3 * PROCESS_SECONDS)
     two = reckon(workers=2)  # on the same cores
     assert two.seconds == pytest.approx(TRIAL_SECONDS + 10 * (2 + STEPS))
     assert two.total_seconds == pytest.approx(10 * two.seconds + PROCESS_SECONDS)
@@ -64,7 +67,8 @@ def test_seconds_follow_the_search() -> None:
 def test_trials_are_those_that_there_will_be() -> None:
     choices = {"train.learning_rate": Range(choice=(1e-3, 2e-3, 3e-3))}
     assert reckon(space=choices).trials == 3
-    assert reckon(finalists=2).trials == 22
+    assert (reckon(finalists=2).trials, reckon(finalists=2).finalists, reckon().finalists) == (20, 2, 0)
+    assert reckon(space=choices, finalists=9).finalists == 3
     late = reckon(minutes=1)
     assert late.trials == 5 and 60 <= late.total_seconds < 75  # the last one begins before the minute is over
     assert reckon(minutes=600).trials == 20
@@ -121,10 +125,13 @@ def test_bytes_are_those_of_the_states_and_the_predictions(train: dict[str, Any]
 
 
 def test_the_text() -> None:
-    found = Forecast(20, 1, 12.2, 35.4, 80.4, 720, 40_000_000)
+    found = Forecast(20, 0, 1, 12.2, 35.4, 80.4, 100.0, 720, 40_000_000)
     assert str(found) == "at most 20 trials x 35 s (12 s to 80 s) = about 12 min on this CPU; 40.0 MB"
-    found = Forecast(20, 4, 120, 400, 9000, 6000, 123_456)
-    assert str(found) == "at most 20 trials, 4 at a time, x 7 min (2 min to 2.5 h) = about 1.7 h on this CPU; 0.1 MB"
+    found = Forecast(20, 3, 4, 120, 400, 9000, 700.0, 6000, 123_456)
+    assert str(found) == (
+        "at most 20 trials, 4 at a time, x 7 min (2 min to 2.5 h) and 3 finalists x 12 min = about 1.7 h on this CPU; "
+        "0.1 MB"
+    )
 
 
 def test_the_rate_is_measured_at_once() -> None:

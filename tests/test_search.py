@@ -384,13 +384,14 @@ def test_a_search_out_of_time_ends_there_again(tmp_path: Path) -> None:
 
 
 def test_finalists_are_trained_on_the_next_fold(tmp_path: Path) -> None:
-    searched = plan("random", 6, finalists=3, fold=2)
+    searched = plan("random", 6, finalists=3, fold=2, fraction=0.2)
     tried, repeated = split(searched, found(searched, tmp_path))
     assert [attempt.task.of for attempt in repeated] == [attempt.number for attempt in best(searched, tried, 3)]
     assert [attempt.number for attempt in repeated] == [7, 8, 9]
     for attempt in repeated:
         first = tried[attempt.task.of - 1]
         assert (attempt.task.fold, attempt.values, attempt.epochs) == (0, first.values, first.epochs)
+        assert (first.task.fraction, attempt.task.fraction) == (0.2, 1.0)
         assert attempt.outcome.scores != first.outcome.scores
     assert len(found(plan("random", 6, finalists=9, space=FEW, fold=2), tmp_path)) == 12
 
@@ -600,7 +601,7 @@ def test_training_scores_as_fit_does(prepared: Path, tmp_path: Path) -> None:
 
     def training(**changed: object) -> Training:
         given = recipe(**changed).model_dump_json()
-        return Training(given, prepared / "prepare", prepared / "augment", fraction=1.0, seed=3, threads=2)
+        return Training(given, prepared / "prepare", prepared / "augment", seed=3, threads=2)
 
     task = Task(1, {"model.filters": 6}, 1, 4, (), True, None)
     whole = fit(recipe(model__filters=6), training_set, fold=1, seed=3)
@@ -635,7 +636,7 @@ def test_what_a_framework_raises_is_a_reason(prepared: Path, tmp_path: Path, mon
     """If memory ran out, it may be there another time; if the disk is full, no trial is to blame."""
     from competition import fitting
 
-    training = Training(recipe().model_dump_json(), prepared / "prepare", prepared / "augment", 1.0, 3, 1)
+    training = Training(recipe().model_dump_json(), prepared / "prepare", prepared / "augment", 3, 1)
     task = Task(1, {}, 1, 4, (), True, None)
 
     def curve(error: Exception) -> Curve:
@@ -650,6 +651,24 @@ def test_what_a_framework_raises_is_a_reason(prepared: Path, tmp_path: Path, mon
     assert len(curve(RuntimeError(999 * "x")).reason) == 300
     with pytest.raises(OSError, match="No space"):
         curve(OSError(28, "No space left on device"))
+
+
+def test_a_training_takes_the_samples_that_its_task_says(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from competition import fitting
+
+    asked = []
+
+    def fit(*arguments: object, fraction: float, **named: object) -> None:
+        asked.append(fraction)
+        raise MemoryError
+
+    monkeypatch.setattr(fitting, "fit", fit)
+    training = Training(recipe().model_dump_json(), prepared / "prepare", prepared / "augment", 3, 1)
+    for fraction in (0.2, 1.0):
+        training(Task(1, {}, 1, 4, (), True, None, fraction), tmp_path)
+    assert asked == [0.2, 1.0]
 
 
 def test_values_of_which_no_model_can_be_built_are_told(prepared: Path) -> None:

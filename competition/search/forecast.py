@@ -44,26 +44,32 @@ class Forecast:
     """What a search comes to at most: pruning and early stopping make it shorter.
 
     Attributes:
-        trials: those that are repeated on another fold included.
+        trials: those of the finalists not included.
+        finalists: trials that are repeated on another fold, on all samples.
         workers: trials at a time.
         seconds_low, seconds, seconds_high: of one trial at the cheapest, on average over the space, and at the dearest.
-        total_seconds: of the search, all trials taking ``seconds``.
+        finalist_seconds: of one finalist, on average over the space.
+        total_seconds: of the search, each taking its average.
         bytes: on disk while it runs.
     """
 
     trials: int
+    finalists: int
     workers: int
     seconds_low: float
     seconds: float
     seconds_high: float
+    finalist_seconds: float
     total_seconds: float
     bytes: int
 
     def __str__(self) -> str:
         at_a_time = f", {self.workers} at a time," if self.workers > 1 else ""
+        again = f" and {self.finalists} finalists x {_told(self.finalist_seconds)}" if self.finalists else ""
         return (
             f"at most {self.trials} trials{at_a_time} x {_told(self.seconds)} ({_told(self.seconds_low)} to "
-            f"{_told(self.seconds_high)}) = about {_told(self.total_seconds)} on this CPU; {self.bytes / 1e6:,.1f} MB"
+            f"{_told(self.seconds_high)}){again} = about {_told(self.total_seconds)} on this CPU; "
+            f"{self.bytes / 1e6:,.1f} MB"
         )
 
 
@@ -89,30 +95,37 @@ def forecast(
     trials = params.max_trials
     if params.tuner != "hyperband":  # which goes on with points that it has tried
         trials = min(trials, count(params.space, trials) or trials)
-    samples = max(1, round(n_train * params.fraction))
     ends = list(_models(recipe, corners(params.space), shape, target))
     drawn = list(_models(recipe, draw_many(params.space, np.random.default_rng(0), DRAWS), shape, target))
     known = drawn + ends
     if not known:
         return None
-    epochs, rate = _mean_epochs(params, trials), rate_flops / params.workers
-    each = [TRIAL_SECONDS + epochs * _epoch_seconds(laid.train, rows, samples, n_val, rate) for laid, rows in known]
-    seconds = fmean(each[: len(drawn)] or each)
+    rate = rate_flops / params.workers
+
+    def reckon(epochs: float, samples: int) -> tuple[list[float], float]:
+        each = [TRIAL_SECONDS + epochs * _epoch_seconds(laid.train, rows, samples, n_val, rate) for laid, rows in known]
+        return each, fmean(each[: len(drawn)] or each)
+
+    each, seconds = reckon(_mean_epochs(params, trials), max(1, round(n_train * params.fraction)))
     if params.minutes:
         trials = min(trials, math.ceil(60 * params.minutes * params.workers / seconds))
+    finalists = min(params.finalists, trials) if params.finalists > 1 else 0
+    finalist_seconds = reckon(params.epochs, n_train)[1]
     held = trials if params.tuner == "hyperband" else min(params.workers, trials)  # states that training may go on from
     predictions = n_val * len(target.classes) * FLOAT_BYTES
     state = max(_state_bytes(laid.train, rows) for laid, rows in known) + predictions
-    trials += params.finalists if params.finalists > 1 else 0
-    rounds = math.ceil(trials / params.workers)
+    rounds, final_rounds = (math.ceil(each / params.workers) for each in (trials, finalists))
+    processes = math.ceil((rounds + final_rounds) / TRIALS_PER_PROCESS)
     return Forecast(
         trials=trials,
+        finalists=finalists,
         workers=params.workers,
         seconds_low=min(each),
         seconds=seconds,
         seconds_high=max(each),
-        total_seconds=rounds * seconds + math.ceil(rounds / TRIALS_PER_PROCESS) * PROCESS_SECONDS,
-        bytes=(held + params.workers) * state + SHOWN * predictions + trials * SMALL_BYTES,
+        finalist_seconds=finalist_seconds,
+        total_seconds=rounds * seconds + final_rounds * finalist_seconds + processes * PROCESS_SECONDS,
+        bytes=(held + params.workers) * state + SHOWN * predictions + (trials + finalists) * SMALL_BYTES,
     )
 
 

@@ -49,6 +49,7 @@ class Task:
         bars: for each epoch but the last, what its best score so far has to reach, or it stops; None for anything.
         greater: whether a higher score is a better one.
         of: number of the trial whose training it continues, or repeats on another fold; None if it is a new one.
+        fraction: of the training samples that is used.
     """
 
     number: int
@@ -58,6 +59,7 @@ class Task:
     bars: tuple[float | None, ...]
     greater: bool
     of: int | None
+    fraction: float = 1.0
 
     def misses(self, scores: Sequence[float]) -> bool:
         """Tell whether the scores so far, by epoch, miss the bar of the last of these epochs."""
@@ -180,7 +182,7 @@ class Evaluate(Protocol):
 
         Args:
             task: what to do. The curve does not depend on the trial's number and on what it is ``of``.
-            folder: of these values on this fold. What the last call left there is gone on with.
+            folder: of these values, fold and fraction. What the last call left there is gone on with.
 
         Raises:
             OSError: the disk is full; this is not the values' fault and ends the search.

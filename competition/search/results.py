@@ -1,8 +1,8 @@
 """What training came to, kept on disk, so that a search that is run again goes on where it was.
 
-``<values and fold>/`` in the folder of the search holds ``result.json``, the curve; ``fit/``, the state of a training
-that may go on; ``after-<epochs>.npy``, predictions of the validation samples; ``died-<run>``, a letter for each time
-that the process of its training was killed.
+``<values, fold and fraction>/`` in the folder of the search holds ``result.json``, the curve; ``fit/``, the state of a
+training that may go on; ``after-<epochs>.npy``, predictions of the validation samples; ``died-<run>``, a letter for
+each time that the process of its training was killed.
 """
 
 import hashlib
@@ -52,12 +52,12 @@ class Results:
         return self.folder / "running"
 
     def of(self, task: Task) -> Path:
-        """Return the folder of a task's values and fold."""
-        what = json.dumps([sorted(task.values.items()), task.fold])
+        """Return the folder of a task's values, fold and fraction."""
+        what = json.dumps([sorted(task.values.items()), task.fold, task.fraction])
         return self.folder / hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
 
     def read(self, task: Task) -> Curve | None:
-        """Return the curve of a task's values and fold, as far as it is known."""
+        """Return the curve of a task's values, fold and fraction, as far as it is known."""
         try:
             held = json.loads((self.of(task) / RESULT).read_text())
             curve = Curve(tuple(held["scores"]), held["reason"], held["ended"], held["lasting"], held["seconds"])

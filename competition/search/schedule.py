@@ -123,7 +123,8 @@ def _next_trial(search: Search, tried: Sequence[Attempt], possible: Callable[[Va
         return Next.WAIT if proposal is Signal.WAIT else Next.END
     curves = [trial.outcome.scores for trial in known if trial.outcome and trial.score is not None]
     stops = bars(curves, proposal.epochs) if prunes else ()
-    return Task(number, proposal.values, params.fold, proposal.epochs, stops, search.greater, proposal.continues)
+    epochs, continues = proposal.epochs, proposal.continues
+    return Task(number, proposal.values, params.fold, epochs, stops, search.greater, continues, params.fraction)
 
 
 def _past(trial: Attempt, is_seen: bool) -> Past:

@@ -53,7 +53,6 @@ class Training:
     Attributes:
         recipe: over which the values are laid, as JSON; its epochs are those of a whole trial.
         prepared, augmented: the folders that prepare and augment wrote.
-        fraction: of the training samples that is used.
         seed: of every training alike, so that trials differ by their values alone.
         threads: CPU threads of a model.
     """
@@ -61,7 +60,6 @@ class Training:
     recipe: str
     prepared: Path
     augmented: Path
-    fraction: float
     seed: int
     threads: int
 
@@ -89,7 +87,7 @@ class Training:
                 _training_set(self.prepared, self.augmented),
                 fold=task.fold,
                 seed=self.seed,
-                fraction=self.fraction,
+                fraction=task.fraction,
                 until=task.epochs,
                 state=fit_state(folder),
                 on_epoch=told,

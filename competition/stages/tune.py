@@ -83,7 +83,8 @@ def tune(
         hyperparameters.yaml: dotted path: value, of the best trial; empty with ``max_trials: 0``.
         importance.csv: path, importance: how much of the score's variation each value of the space makes.
         parallel.csv: trial, axis, position, text, score: the trials in parallel coordinates.
-        finalists.csv: trial, fold_<k> (its score on that fold) for two folds, mean; if there are finalists.
+        finalists.csv: trial, fold_<k> (its score on that fold) for two folds, of which it was trained for the second
+            on all samples, mean; if there are finalists.
 
     A healthy run:
         On the bundled digits: 6 trials between 0.95 and 1.0.
@@ -198,9 +199,7 @@ def _plan(
         impossible=Impossible(recipe.model_dump_json(), shape, Target.of(contract)),
     )
     fit_seed = derive(seed, "tune", "fit")
-    training = Training(
-        recipe.model_dump_json(), prepared.absolute(), augmented.absolute(), params.fraction, fit_seed, shared
-    )
+    training = Training(recipe.model_dump_json(), prepared.absolute(), augmented.absolute(), fit_seed, shared)
     return plan, training, Results(folder.absolute(), run=uuid.uuid4().hex)
 
 
