@@ -20,6 +20,7 @@ from competition.models import FAMILIES
 from competition.params import Range, TuneParams
 from competition.reading import load, overlay
 from competition.recipes import Recipe
+from competition.search.board import Board
 from competition.search.outcomes import DIED, Attempt, Curve, Outcome, Search, Task, Values, best
 from competition.search.processes import TrialProcess
 from competition.search.pruning import bars
@@ -394,6 +395,18 @@ def test_finalists_are_trained_on_the_next_fold(tmp_path: Path) -> None:
         assert (first.task.fraction, attempt.task.fraction) == (0.2, 1.0)
         assert attempt.outcome.scores != first.outcome.scores
     assert len(found(plan("random", 6, finalists=9, space=FEW, fold=2), tmp_path)) == 12
+
+
+def test_the_time_left_counts_finalists_by_all_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    searched = plan("random", 3, finalists=2, fraction=0.5)
+    outcome, values = Outcome((0.5,), "", "done", seconds=10.0), {"model.filters": 16}
+    tasks = [Task(number, values, 0, 4, (), True, None, 0.5) for number in (1, 2, 3)]
+    tasks += [Task(number, values, 1, 4, (), True, of) for number, of in ((4, 1), (5, 2))]
+    with Board(searched, "accuracy") as board:
+        for task in tasks:
+            board.add(Attempt(task, outcome))
+    left = [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()]
+    assert left == ["60 s left", "50 s left", "40 s left", "20 s left", "0 s left"]
 
 
 class Dies:

@@ -25,6 +25,7 @@ class Board:
         self._search, self._metric, self._paths = search, metric, list(search.params.space)
         self._rows: list[tuple[str, ...]] = []
         self._seconds: list[float] = []
+        self._repeated = 0
         self._best: float | None = None
         console = Console()
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
@@ -43,7 +44,9 @@ class Board:
         """Show a trial that has ended."""
         params = self._search.params
         is_repeated = trial.task.fold != params.fold
-        if not is_repeated:
+        if is_repeated:
+            self._repeated += 1
+        else:
             self._seconds.append(trial.outcome.seconds if trial.outcome else 0.0)
             if trial.score is not None and (self._best is None or self._search.better(trial.score, self._best)):
                 self._best = trial.score
@@ -66,8 +69,10 @@ class Board:
     def _left(self) -> str:
         """Tell how long the rest takes if it goes on like this; training that was known from before counts too."""
         params = self._search.params
-        trials = params.max_trials - len(self._seconds)
-        seconds = statistics.fmean(self._seconds) * trials / params.workers if self._seconds else 0.0
+        trials = 0 if self._repeated else params.max_trials - len(self._seconds)
+        finalists = params.finalists - self._repeated if params.finalists > 1 else 0
+        turns = trials + finalists / params.fraction  # a finalist trains on all samples
+        seconds = statistics.fmean(self._seconds) * turns / params.workers if self._seconds else 0.0
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
     def _table(self, left: str) -> Table:
