@@ -152,7 +152,7 @@ def test_a_small_space_is_tried_to_its_last_point(tuner: str) -> None:
 
 
 @pytest.mark.parametrize("tuner", ALL)
-def test_impossible_points_are_passed_over_and_counted(tuner: str) -> None:
+def test_impossible_points_are_passed_over(tuner: str) -> None:
     space, refused = space_of(tuner), []
 
     def possible(values: Values) -> bool:
@@ -161,20 +161,12 @@ def test_impossible_points_are_passed_over_and_counted(tuner: str) -> None:
         return half(values)
 
     past: list[Past] = []
-    excluded = []
     for number in range(1, 13):
-        refused.clear()
         proposal = ask(tuner, space, past, possible=possible)
         assert isinstance(proposal, Proposal)
         assert half(proposal.values)
-        excluded.append(proposal.excluded)
-        if tuner != "grid":
-            assert len(refused) == len(set(refused)) == proposal.excluded
         past.append(Past(number, proposal.values, known(proposal.values), False, proposal.epochs))
-    assert sum(excluded) > 0
-    if tuner == "grid":  # it asks again for those before, but counts each once
-        tried = list(enumerate_points(space)).index(past[-1].values) + 1
-        assert sum(excluded) == tried - len(past)
+    assert refused
 
 
 @pytest.mark.parametrize("tuner", ["random", "grid", "bayesian", "tpe"])
@@ -201,7 +193,7 @@ def test_an_endless_space_without_a_possible_point_ends(tuner: str) -> None:
 def test_the_last_point_of_a_large_space_is_found() -> None:
     space = {"n": Range(int=(1, 9000))}
     past = [Past(number, {"n": number}, 0.5, False, 9) for number in range(1, 9000)]
-    assert ask("random", space, past) == Proposal({"n": 9000}, 9, None, 0)
+    assert ask("random", space, past) == Proposal({"n": 9000}, 9)
 
 
 def test_grid_goes_through_the_points_in_their_order() -> None:

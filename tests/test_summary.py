@@ -16,7 +16,7 @@ from competition.params import Range
 from competition.scores import Score, find_metric
 from competition.search.outcomes import Values
 from competition.search.points import draw
-from competition.search.summary import beats, best_so_far, importance, parallel, tell
+from competition.search.summary import beats, importance, parallel, tell
 from competition.tasks import Target
 from tests.conftest import ROOT
 
@@ -147,13 +147,6 @@ def test_trials_of_one_score_and_of_none() -> None:
     assert table["position"].between(0, 1).all()
     none = parallel(SPACE, [Tried(1, {}, None)])
     assert none.empty and list(none.columns) == list(table.columns)
-
-
-def test_best_so_far() -> None:
-    scores = [None, 0.2, 0.1, None, 0.3, 0.3]
-    assert best_so_far(scores, greater=True) == [None, 0.2, 0.2, 0.2, 0.3, 0.3]
-    assert best_so_far(scores, greater=False) == [None, 0.2, 0.1, 0.1, 0.1, 0.1]
-    assert best_so_far([], greater=True) == []
 
 
 SINGLE = Target("multiclass", tuple("abcd"), 0, 1, False)
@@ -290,7 +283,7 @@ def test_dvc_fills_the_templates_and_they_read_what_is_there(template: str, x: s
     scores = [trial.score for trial in tried]
     table = {
         "parallel": parallel(SPACE, tried),
-        "search": pd.DataFrame({"trial": range(6), "score": scores, "best": best_so_far(scores, True)}),
+        "search": pd.DataFrame({"trial": range(6), "score": scores, "best": np.maximum.accumulate(scores)}),
         "bar_horizontal_sorted": importance(SPACE, tried, 1),
     }[template]
     rows = [{key: str(value) for key, value in row.items()} | {"rev": "workspace"} for row in table.to_dict("records")]

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -77,13 +78,11 @@ class Proposal:
         values: the active ones.
         epochs: until which to train.
         continues: number of the trial whose training goes on; None if training begins.
-        excluded: how many points were passed over because they are not possible.
     """
 
     values: Values
     epochs: int
-    continues: int | None
-    excluded: int
+    continues: int | None = None
 
 
 class Signal(Enum):
@@ -121,7 +120,7 @@ def propose(
         CompetitionError: the tuner is grid, and a range has no end of values.
     """
     trials = sorted(past, key=lambda trial: trial.number)
-    ask = _Question(params.space, seed, 1 if greater else -1, number, trials, _Sieve(trials, possible))
+    ask = _Question(params.space, seed, 1 if greater else -1, number, trials, possible)
     if params.tuner == "hyperband":
         return _hyperband(ask, params.epochs)
     tuners: dict[str, Callable[[_Question], Values | None]] = {
@@ -131,7 +130,7 @@ def propose(
         "tpe": _tpe,
     }
     values = tuners[params.tuner](ask)
-    return Signal.END if values is None else ask.proposal(values, params.epochs)
+    return Signal.END if values is None else Proposal(values, params.epochs)
 
 
 Key = frozenset[tuple[str, Scalar]]
@@ -139,24 +138,6 @@ Key = frozenset[tuple[str, Scalar]]
 
 def _key(values: Values) -> Key:
     return frozenset(values.items())
-
-
-class _Sieve:
-    """Holds back points that were tried before and points that are not possible."""
-
-    def __init__(self, past: Sequence[Past], possible: Callable[[Values], bool]) -> None:
-        self.tried = {_key(trial.values) for trial in past}
-        self.impossible: set[Key] = set()
-        self._possible = possible
-
-    def passes(self, values: Values) -> bool:
-        key = _key(values)
-        if key in self.tried or key in self.impossible:
-            return False
-        if not self._possible(values):
-            self.impossible.add(key)
-            return False
-        return True
 
 
 @dataclass(frozen=True)
@@ -168,7 +149,15 @@ class _Question:
     sign: int  # 1 if a higher score is a better one, else -1
     number: int
     past: list[Past]  # by number
-    sieve: _Sieve
+    possible: Callable[[Values], bool]
+
+    @cached_property
+    def tried(self) -> set[Key]:
+        return {_key(trial.values) for trial in self.past}
+
+    def passes(self, values: Values) -> bool:
+        """Tell whether a point was not tried before and is possible."""
+        return _key(values) not in self.tried and self.possible(values)
 
     @property
     def scored(self) -> list[Past]:
@@ -178,9 +167,6 @@ class _Question:
     def is_early(self) -> bool:
         """Tell whether there is too little for a model: one point more than there are values spans the space."""
         return self.number <= len(self.space) + 1 or not self.scored
-
-    def proposal(self, values: Values, epochs: int, continues: int | None = None) -> Proposal:
-        return Proposal(values, epochs, continues, len(self.sieve.impossible))
 
     def gain(self, trial: Past) -> float:
         """Return the score, turned so that more is better."""
@@ -192,13 +178,13 @@ def _random(ask: _Question) -> Values | None:
     """Draw a point; where draws fail, list what is left."""
     for attempt in range(DRAWS):
         values = draw(ask.space, np.random.default_rng(derive(ask.seed, "random", ask.number, attempt)))
-        if ask.sieve.passes(values):
+        if ask.passes(values):
             return values
     if count(ask.space, FEW_POINTS) is None:
         return None
     points = list(enumerate_points(ask.space))
     order = np.random.default_rng(derive(ask.seed, "rest", ask.number)).permutation(len(points))
-    return next((points[index] for index in order if ask.sieve.passes(points[index])), None)
+    return next((points[index] for index in order if ask.passes(points[index])), None)
 
 
 def _grid(ask: _Question) -> Values | None:
@@ -210,9 +196,7 @@ def _grid(ask: _Question) -> Values | None:
                 f"tune.space.{path}: tuner grid tries all values, and there is no end of them; {advice}"
             )
     for values in enumerate_points(ask.space):
-        if _key(values) in ask.sieve.tried:
-            ask.sieve.impossible.clear()  # the proposal of this point has counted them
-        elif ask.sieve.passes(values):
+        if ask.passes(values):
             return values
     return None
 
@@ -232,7 +216,7 @@ def _bayesian(ask: _Question) -> Values | None:
     points = _candidates(ask, rng)
     improvement = _expected_improvement(ask, np.stack([encode(ask.space, values) for values in points]))
     order = np.argsort(-improvement, kind="stable")
-    return next((points[index] for index in order if ask.sieve.passes(points[index])), None) or _random(ask)
+    return next((points[index] for index in order if ask.passes(points[index])), None) or _random(ask)
 
 
 def _candidates(ask: _Question, rng: np.random.Generator) -> list[Values]:
@@ -296,7 +280,7 @@ def _tpe(ask: _Question) -> Values | None:
         for path in ordered(ask.space):
             if is_active(ask.space, path, values):
                 values[path] = _suggested(asked, path, ask.space[path])
-        if ask.sieve.passes(values):
+        if ask.passes(values):
             return values
     return _random(ask)
 
@@ -359,7 +343,7 @@ def _hyperband(ask: _Question, epochs: int) -> Proposal | Signal:
             tried.add(_key(waiting[0].values))
             rung.append(waiting.popleft())
         if not waiting and len(rung) < places and (values := _random(ask)) is not None:
-            return ask.proposal(values, until)
+            return Proposal(values, until)
         if not rung:
             return Signal.END
         for places, until in bracket[1:]:
@@ -370,7 +354,7 @@ def _hyperband(ask: _Question, epochs: int) -> Proposal | Signal:
             rung = [waiting.popleft() for _ in best[: len(waiting)]]
             if len(rung) < len(best):
                 parent = best[len(rung)]
-                return ask.proposal(parent.values, until, parent.number)
+                return Proposal(parent.values, until, parent.number)
     raise AssertionError("cycle has no end")
 
 

@@ -26,16 +26,6 @@ LANE = 0.12  # of an axis, below its values, where the trials lie that do not ha
 BUDGET = 10**8  # numbers looked at in all resamples of one prediction; about a second of one core
 
 
-def best_so_far(scores: Sequence[float | None], greater: bool) -> list[float | None]:
-    """Return the best of the scores up to each; None where there is none yet."""
-    choose = max if greater else min
-    best: list[float | None] = []
-    for number in range(len(scores)):
-        found = [score for score in scores[: number + 1] if score is not None]
-        best.append(choose(found, default=None))
-    return best
-
-
 def importance(space: Space, trials: Sequence[Attempt], seed: int) -> pd.DataFrame:
     """Share out, over the values of the space, how much the score varies in it.
 
