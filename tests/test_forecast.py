@@ -122,6 +122,7 @@ def test_bytes_are_those_of_the_states_and_the_predictions(train: dict[str, Any]
     assert reckon(train=train).bytes == 2 * state + rest  # a state, and the one that is written beside it
     assert reckon(train=train, workers=3).bytes == 6 * state + rest
     assert reckon(train=train, tuner="hyperband").bytes == 21 * state + rest
+    assert reckon(train=train, finalists=2).bytes == 2 * state + rest + 2 * (predictions + SMALL_BYTES)
 
 
 def test_the_text() -> None:

@@ -125,7 +125,7 @@ def forecast(
         seconds_high=max(each),
         finalist_seconds=finalist_seconds,
         total_seconds=rounds * seconds + final_rounds * finalist_seconds + processes * PROCESS_SECONDS,
-        bytes=(held + params.workers) * state + SHOWN * predictions + (trials + finalists) * SMALL_BYTES,
+        bytes=(held + params.workers) * state + (SHOWN + finalists) * predictions + (trials + finalists) * SMALL_BYTES,
     )
 
 

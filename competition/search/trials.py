@@ -10,7 +10,7 @@ from competition.search.results import Remembering, Results
 from competition.search.schedule import may_go_on, split
 from competition.search.workers import LOCAL, Address, Work, join, supervise
 
-SHOWN = 3  # best trials whose predictions are kept
+SHOWN = 3  # best trials whose predictions are kept, besides those of the finalists
 
 
 def search(
@@ -46,7 +46,7 @@ def search(
     def keep(trial: Attempt, running: Sequence[Task]) -> None:
         ended.append(trial)
         results.learn(trial)
-        results.forget_predictions(ended, best(search, split(search, ended)[0], SHOWN))
+        results.forget_predictions(ended, shown(search, ended))
         wanted = [attempt.values for attempt in may_go_on(search, ended)] + [task.values for task in running]
         for attempt in ended:
             if attempt.values not in wanted:
@@ -60,6 +60,12 @@ def search(
     on_start(address)
     work = Work(search, evaluate, remember, results, address.near)
     return supervise(work, listen=address, here=search.params.workers if here is None else here, on_trial=keep)
+
+
+def shown(search: Search, trials: Sequence[Attempt]) -> list[Attempt]:
+    """Return the trials whose predictions are kept."""
+    tried, repeated = split(search, trials)
+    return best(search, tried, SHOWN) + repeated
 
 
 def lend_a_hand(

@@ -4,6 +4,7 @@ import statistics
 import uuid
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,7 +41,7 @@ from competition.search.results import Results
 from competition.search.schedule import is_late, may_go_on, split
 from competition.search.summary import beats, importance, parallel, tell
 from competition.search.training import Impossible, Training
-from competition.search.trials import SHOWN, lend_a_hand, search
+from competition.search.trials import lend_a_hand, search, shown
 from competition.search.workers import Address
 from competition.seeds import derive
 from competition.shapes import NEEDS_KERAS
@@ -121,15 +122,16 @@ def tune(
                 ),
             )
         tried, repeated = split(plan, trials)
-        winner, told = _choose(plan, tried, repeated, passed_over, metric.name)
+        finalists = [_Finalist(tried[trial.task.of - 1], trial) for trial in repeated if trial.task.of]
+        winner, told = _choose(plan, tried, finalists, passed_over, metric.name)
         write_csv(folder / TRIALS, _table(plan, tried))
-        if repeated:
-            write_csv(folder / FINALISTS, _finalists(plan, tried, repeated))
+        if finalists:
+            write_csv(folder / FINALISTS, _finalists(finalists))
         with (folder / HYPERPARAMETERS).open("w", encoding="utf-8") as file:
             YAML().dump({path: winner.values[path] for path in params.space if path in winner.values}, file)
         _summarise(params, tried, folder, seed)
-        lead = _lead(plan, tried, results, prepared, seed)
-    results.tidy(best(plan, tried, SHOWN), may_go_on(plan, trials))
+        lead = _lead(plan, tried, finalists, results, prepared, seed)
+    results.tidy(shown(plan, trials), may_go_on(plan, trials))
     say(told)
     if lead:
         say(f"tune: {lead}")
@@ -222,22 +224,56 @@ def _summarise(params: TuneParams, tried: Sequence[Attempt], folder: Path, seed:
     write_csv(folder / PARALLEL, parallel(params.space, tried))
 
 
-def _lead(plan: Search, tried: Sequence[Attempt], results: Results, prepared: Path, seed: int) -> str:
-    """Say whether the best trial beats the second by more than the noise; nothing if their predictions are not here."""
-    first_two = best(plan, tried, 2)
-    paths = [results.predictions(trial) for trial in first_two]
+@dataclass(frozen=True)
+class _Finalist:
+    """One of the best trials, and how it did again: on the next fold, trained on all samples."""
+
+    trial: Attempt
+    again: Attempt
+
+    @property
+    def mean(self) -> float | None:
+        """The mean score over both folds; None if it failed on the next."""
+        if self.trial.score is None or self.again.score is None:
+            return None
+        return statistics.fmean((self.trial.score, self.again.score))
+
+
+def _ranked(plan: Search, finalists: Sequence[_Finalist]) -> list[_Finalist]:
+    """Return the finalists that did not fail, best first."""
+    sign = -1 if plan.greater else 1
+    ended = [(sign * each.mean, each.trial.number, each) for each in finalists if each.mean is not None]
+    return [each for _, _, each in sorted(ended, key=lambda row: row[:2])]
+
+
+def _lead(
+    plan: Search,
+    tried: Sequence[Attempt],
+    finalists: Sequence[_Finalist],
+    results: Results,
+    prepared: Path,
+    seed: int,
+) -> str:
+    """Say whether the best trial beats the second by more than the noise; nothing if their predictions are not here.
+
+    Finalists are compared on the next fold alone: by that none was chosen for the final.
+    """
+    ranked = [(each.trial.number, each.again) for each in _ranked(plan, finalists)]
+    first_two = ranked[:2] or [(trial.number, trial) for trial in best(plan, tried, 2)]
+    paths = [results.predictions(trial) for _, trial in first_two]
     if len(first_two) < 2 or not all(path.exists() for path in paths):
         return ""
+    fold = first_two[0][1].task.fold
     contract, samples = read_json(prepared / CONTRACT), read_samples(prepared)
     metric, target = find_metric(contract["metric"]), Target.of(contract)
-    held = samples[(samples["split"] == "train") & (samples["fold"] == plan.params.fold)]
+    held = samples[(samples["split"] == "train") & (samples["fold"] == fold)]
     first, second = (np.load(path) for path in paths)
     difference = beats(metric, target, target.truth(list(held["label"])), first, second, derive(seed, "tune", "lead"))
-    return tell(first_two[0].number, first_two[1].number, difference)
+    return f"on fold {fold} {tell(first_two[0][0], first_two[1][0], difference)}"
 
 
 def _choose(
-    plan: Search, tried: Sequence[Attempt], repeated: Sequence[Attempt], passed_over: Sequence[str], metric: str
+    plan: Search, tried: Sequence[Attempt], finalists: Sequence[_Finalist], passed_over: Sequence[str], metric: str
 ) -> tuple[Attempt, str]:
     """Choose a trial, and say why.
 
@@ -255,29 +291,18 @@ def _choose(
             f"all {len(tried)} trials failed, the first because of {tried[0].reason}; change tune.space, "
             "or the values it does not vary"
         )
-    means = _means(tried, repeated)
-    if not means:
+    ranked = _ranked(plan, finalists)
+    if not ranked:
         winner = scored[0]
         return winner, (
             f"tune: trial {winner.number} of {len(tried)} is best, {metric} {winner.score:.4f} on fold "
             f"{plan.params.fold}"
         )
-    sign = 1 if plan.greater else -1
-    number = max(means, key=lambda number: (sign * means[number], -number))
-    return tried[number - 1], (
-        f"tune: trial {number} of {len(tried)} is best of {len(repeated)} finalists, {metric} {means[number]:.4f} on "
-        f"average over the folds {plan.params.fold} and {repeated[0].task.fold}"
+    first = ranked[0]
+    return first.trial, (
+        f"tune: trial {first.trial.number} of {len(tried)} is best of {len(finalists)} finalists, {metric} "
+        f"{first.mean:.4f} on average over the folds {plan.params.fold} and {first.again.task.fold}"
     )
-
-
-def _means(tried: Sequence[Attempt], repeated: Sequence[Attempt]) -> dict[int, float]:
-    """Return the mean score over both folds of the finalists that did not fail, by the number of their trial."""
-    pairs = [(tried[trial.task.of - 1], trial) for trial in repeated if trial.task.of]
-    return {
-        first.number: statistics.fmean((first.score, second.score))
-        for first, second in pairs
-        if first.score is not None and second.score is not None
-    }
 
 
 def _table(plan: Search, tried: Sequence[Attempt]) -> pd.DataFrame:
@@ -290,17 +315,10 @@ def _table(plan: Search, tried: Sequence[Attempt]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*COLUMNS, *plan.params.space])
 
 
-def _finalists(plan: Search, tried: Sequence[Attempt], repeated: Sequence[Attempt]) -> pd.DataFrame:
-    means = _means(tried, repeated)
-    numbers = [trial.task.of for trial in repeated if trial.task.of]
-    return pd.DataFrame(
-        {
-            "trial": numbers,
-            f"fold_{plan.params.fold}": [tried[number - 1].score for number in numbers],
-            f"fold_{repeated[0].task.fold}": [trial.score for trial in repeated],
-            "mean": [means.get(number) for number in numbers],
-        }
-    )
+def _finalists(finalists: Sequence[_Finalist]) -> pd.DataFrame:
+    fold, next_fold = finalists[0].trial.task.fold, finalists[0].again.task.fold
+    rows = [(each.trial.number, each.trial.score, each.again.score, each.mean) for each in finalists]
+    return pd.DataFrame(rows, columns=["trial", f"fold_{fold}", f"fold_{next_fold}", "mean"])
 
 
 def _remarks(plan: Search, tried: Sequence[Attempt], passed_over: Sequence[str], out: Path) -> list[str]:
