@@ -132,6 +132,11 @@ class TuneParams(Section):
     workers: Count
     space: dict[str, Range]
 
+    @property
+    def repeats(self) -> int:
+        """How many trials are trained again, at most: a single finalist needs no final."""
+        return self.finalists if self.finalists > 1 else 0
+
     @model_validator(mode="after")
     def _trials_need_a_space(self) -> "TuneParams":
         if self.max_trials and not self.space:

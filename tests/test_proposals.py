@@ -152,21 +152,27 @@ def test_a_small_space_is_tried_to_its_last_point(tuner: str) -> None:
 
 
 @pytest.mark.parametrize("tuner", ALL)
-def test_impossible_points_are_passed_over(tuner: str) -> None:
+def test_impossible_points_are_passed_over_and_counted(tuner: str) -> None:
+    from competition.search.oracle import Sieve
+
     space, refused = space_of(tuner), []
 
-    def possible(values: Values) -> bool:
-        if not half(values):
-            refused.append(key(values))
-        return half(values)
+    def impossible(values: Values) -> str | None:
+        if half(values):
+            return None
+        refused.append(key(values))
+        return "it is in the other half"
 
+    possible = Sieve(impossible)
     past: list[Past] = []
     for number in range(1, 13):
         proposal = ask(tuner, space, past, possible=possible)
         assert isinstance(proposal, Proposal)
         assert half(proposal.values)
         past.append(Past(number, proposal.values, known(proposal.values), False, proposal.epochs))
-    assert refused
+    assert len(refused) == len(set(refused)) == len(possible.reasons) > 0  # each asked for once, and counted
+    if tuner == "grid":
+        assert len(refused) == list(enumerate_points(space)).index(past[-1].values) + 1 - len(past)
 
 
 @pytest.mark.parametrize("tuner", ["random", "grid", "bayesian", "tpe"])

@@ -70,8 +70,7 @@ class Board:
         """Tell how long the rest takes if it goes on like this; training that was known from before counts too."""
         params = self._search.params
         trials = 0 if self._repeated else params.max_trials - len(self._seconds)
-        finalists = params.finalists - self._repeated if params.finalists > 1 else 0
-        turns = trials + finalists / params.fraction  # a finalist trains on all samples
+        turns = trials + (params.repeats - self._repeated) / params.fraction  # a finalist trains on all samples
         seconds = statistics.fmean(self._seconds) * turns / params.workers if self._seconds else 0.0
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 

@@ -109,7 +109,7 @@ def forecast(
     each, seconds = reckon(_mean_epochs(params, trials), max(1, round(n_train * params.fraction)))
     if params.minutes:
         trials = min(trials, math.ceil(60 * params.minutes * params.workers / seconds))
-    finalists = min(params.finalists, trials) if params.finalists > 1 else 0
+    finalists = min(params.repeats, trials)
     finalist_seconds = reckon(params.epochs, n_train)[1]
     held = trials if params.tuner == "hyperband" else min(params.workers, trials)  # states that training may go on from
     predictions = n_val * len(target.classes) * FLOAT_BYTES

@@ -47,7 +47,7 @@ class Oracle(keras_tuner.Oracle):
     def __init__(self, search: Search) -> None:
         space = keras_tuner.HyperParameters()
         space.Fixed(SEARCH, search.key)
-        most = search.params.max_trials + (search.params.finalists if search.params.finalists > 1 else 0)
+        most = search.params.max_trials + search.params.repeats
         super().__init__(
             objective=keras_tuner.Objective("score", "max" if search.greater else "min"),
             max_trials=most,

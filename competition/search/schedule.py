@@ -36,16 +36,16 @@ def next_task(search: Search, trials: Sequence[Attempt], possible: Callable[[Val
     tried, repeated = split(search, trials)
     if not repeated:
         task = _next_trial(search, tried, possible)
-        if task is not Next.END or params.finalists == 1:
+        if task is not Next.END or not params.repeats:
             return task
         if any(trial.outcome is None for trial in tried):
             return Next.WAIT
-    chosen = best(search, tried, params.finalists) if params.finalists > 1 else []
+    chosen = best(search, tried, params.repeats)
     if len(repeated) == len(chosen):
         return Next.END
     trial = chosen[len(repeated)]
     fold = (params.fold + 1) % search.folds
-    return Task(len(trials) + 1, trial.values, fold, trial.epochs, (), search.greater, trial.number)
+    return Task(len(trials) + 1, trial.values, fold, trial.epochs, (), search.greater, trial.number, fraction=1.0)
 
 
 def split(search: Search, trials: Sequence[Attempt]) -> tuple[list[Attempt], list[Attempt]]:
