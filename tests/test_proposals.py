@@ -265,11 +265,12 @@ def test_models_seek_the_better_scores(tuner: str) -> None:
     assert np.mean(highs[5:]) > np.mean(lows[5:]) + 0.3
 
 
-def test_bayesian_keeps_away_from_failures() -> None:
+@pytest.mark.parametrize("tuner", MODELS)
+def test_models_keep_away_from_failures(tuner: str) -> None:
     def fragile(values: Values) -> float | None:
         return None if values["rate"] > 0.003 else known(values)
 
-    past = search("bayesian", MIXED, 20, fragile)
+    past = search(tuner, MIXED, 20, fragile)
     failed = [trial.score is None for trial in past]
     assert np.mean(failed[:5]) > 0.3
     assert np.mean(failed[10:]) < 0.4
