@@ -5,6 +5,10 @@ class CompetitionError(Exception):
     """Ends a command with its text on stderr and exit code 1."""
 
 
+class UnavailableError(CompetitionError):
+    """What would have to be fetched is not at hand: no values are to blame, and another time it may be there."""
+
+
 SHOWN_SAMPLES = 20  # of those that are bad; more lines push the first one off a small terminal
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from competition.errors import CompetitionError
+from competition.errors import CompetitionError, UnavailableError
 from competition.fields import CountOrNone, Fraction, Positive, Section, Text
 
 BLOCKS = 8  # slices of the network that take learning rates of their own
@@ -153,7 +153,7 @@ def _weights_files(network: str, weights: str) -> Iterator[None]:
         except Exception as error:  # Keras raises nothing narrower
             reason = str(error).rpartition(" -- ")[2]
             folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
-            raise CompetitionError(
+            raise UnavailableError(
                 f"the ImageNet weights of {network} are not at hand and {origin} cannot be fetched ({reason}); fetch "
                 f"it on another machine, and lay it here as {folder / name} or let model.weights name it"
             ) from None

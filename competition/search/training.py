@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from competition.errors import CompetitionError
+from competition.errors import CompetitionError, UnavailableError
 from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.search.outcomes import Curve, Task, Values
@@ -92,8 +92,8 @@ class Training:
                 state=fit_state(folder),
                 on_epoch=told,
             )
-        except OSError:
-            raise  # the disk, not the values
+        except (OSError, UnavailableError):
+            raise  # the disk or the network, not the values
         except CompetitionError as error:
             return Curve(_numbers(scores), str(error))
         except Exception as error:  # whatever a framework raises for a size it cannot do
