@@ -11,11 +11,13 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
+from competition.errors import UnavailableError
 from competition.models import FAMILIES
 from competition.params import Range, TuneParams
 from competition.reading import load, overlay
@@ -374,14 +376,27 @@ def test_no_trial_starts_after_the_minutes(workers: int, tmp_path: Path) -> None
 
 
 def test_a_search_out_of_time_ends_there_again(tmp_path: Path) -> None:
+    """A trial that goes on with another has taken nothing before that one was chosen."""
     searched = plan("random", 9, minutes=1)
     held = results(tmp_path)
     for number, attempt in enumerate(found(plan("random", 4), tmp_path)):
         curve = held.read(attempt.task)
-        held.write(attempt.task, replace(curve, seconds=25.0 if number < 2 else 20.0))
+        held.write(attempt.task, replace(curve, spent=((4, 25.0 if number < 2 else 20.0),)))
     before = trained(tmp_path)
     assert [len(found(searched, tmp_path)) for _ in range(2)] == [3, 3]
     assert trained(tmp_path) == before
+
+    searched = plan("hyperband", 30, epochs=9, minutes=2)
+    remember = Remembering(Fake(), results(tmp_path / "hyperband"))
+    first: list[Attempt] = []
+    while isinstance(task := next_task(searched, first, lambda values: True), Task):
+        outcome = remember(task)
+        curve = remember.results.read(task)
+        spent = tuple((at, 10.0 * at) for at, _ in curve.spent)
+        remember.results.write(task, replace(curve, spent=spent))
+        first.append(Attempt(task, replace(outcome, seconds=10.0 * len(outcome.scores))))
+    assert [attempt.epochs for attempt in first] == [1] * 9 + [3] * 2
+    assert found(searched, tmp_path / "hyperband") == first
 
 
 def test_finalists_are_trained_on_the_next_fold(tmp_path: Path) -> None:
@@ -407,6 +422,26 @@ def test_the_time_left_counts_finalists_by_all_samples(capsys: pytest.CaptureFix
             board.add(Attempt(task, outcome))
     left = [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()]
     assert left == ["60 s left", "50 s left", "40 s left", "20 s left", "0 s left"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "left"),
+    [
+        ({"minutes": 1}, ["50 s left", "40 s left", "20 s left"]),
+        ({"space": {"model.filters": Range(choice=(16, 32, 64, 128))}}, ["30 s left", "20 s left", "13 s left"]),
+        ({}, ["16 min left", "16 min left", "22 min left"]),
+    ],
+)
+def test_the_time_left_ends_with_the_minutes_and_the_space(
+    changed: dict[str, Any], left: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The third trial goes on with the first: its 30 seconds are 20 more."""
+    searched = plan("random", 100, **changed)
+    with Board(searched, "accuracy") as board:
+        for number, (filters, seconds) in enumerate(((16, 10.0), (32, 10.0), (16, 30.0)), start=1):
+            task = Task(number, {"model.filters": filters}, 0, 4, (), True, None)
+            board.add(Attempt(task, Outcome((0.5,), "", "done", seconds=seconds)))
+    assert [line.split("  ")[-1] for line in capsys.readouterr().out.splitlines()] == left
 
 
 class Dies:
@@ -664,6 +699,8 @@ def test_what_a_framework_raises_is_a_reason(prepared: Path, tmp_path: Path, mon
     assert len(curve(RuntimeError(999 * "x")).reason) == 300
     with pytest.raises(OSError, match="No space"):
         curve(OSError(28, "No space left on device"))
+    with pytest.raises(UnavailableError, match="weights"):
+        curve(UnavailableError("the weights cannot be fetched"))
 
 
 def test_a_training_takes_the_samples_that_its_task_says(

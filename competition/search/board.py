@@ -9,6 +9,8 @@ from rich.table import Table
 
 from competition.console import say
 from competition.search.outcomes import Attempt, Search
+from competition.search.points import most_trials
+from competition.search.schedule import seconds_added
 
 SHOWN_ROWS = 30  # as many as a terminal shows
 
@@ -24,7 +26,8 @@ class Board:
     def __init__(self, search: Search, metric: str) -> None:
         self._search, self._metric, self._paths = search, metric, list(search.params.space)
         self._rows: list[tuple[str, ...]] = []
-        self._seconds: list[float] = []
+        self._tried: list[Attempt] = []
+        self._most = most_trials(search.params)
         self._repeated = 0
         self._best: float | None = None
         console = Console()
@@ -47,7 +50,7 @@ class Board:
         if is_repeated:
             self._repeated += 1
         else:
-            self._seconds.append(trial.outcome.seconds if trial.outcome else 0.0)
+            self._tried.append(trial)
             if trial.score is not None and (self._best is None or self._search.better(trial.score, self._best)):
                 self._best = trial.score
         name = f"{trial.task.of} on fold {trial.task.fold}" if is_repeated else f"{trial.number}"
@@ -69,13 +72,16 @@ class Board:
     def _left(self) -> str:
         """Tell how long the rest takes if it goes on like this; training that was known from before counts too."""
         params = self._search.params
-        trials = 0 if self._repeated else params.max_trials - len(self._seconds)
-        turns = trials + (params.repeats - self._repeated) / params.fraction  # a finalist trains on all samples
-        seconds = statistics.fmean(self._seconds) * turns / params.workers if self._seconds else 0.0
+        added = seconds_added(self._tried)
+        mean = statistics.fmean(added) / params.workers if added else 0.0
+        seconds = 0.0 if self._repeated else mean * (self._most - len(added))
+        if params.minutes:
+            seconds = min(seconds, max(60 * params.minutes - mean * len(added), 0.0))
+        seconds += mean * (params.repeats - self._repeated) / params.fraction  # a finalist trains on all samples
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
     def _table(self, left: str) -> Table:
-        table = Table(title=f"{len(self._seconds)} trials of {self._search.params.max_trials}, {left} left")
+        table = Table(title=f"{len(self._tried)} trials of {self._search.params.max_trials}, {left} left")
         for heading in ("trial", *self._paths, self._metric, "best so far"):
             table.add_column(heading)
         for row in self._rows[-SHOWN_ROWS:]:

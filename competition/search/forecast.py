@@ -16,7 +16,7 @@ from competition.params import TrainParams, TuneParams
 from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.search.outcomes import Values
-from competition.search.points import corners, count, draw_many
+from competition.search.points import corners, draw_many, most_trials
 from competition.search.processes import TRIALS_PER_PROCESS
 from competition.search.proposals import brackets
 from competition.search.trials import SHOWN
@@ -92,9 +92,7 @@ def forecast(
     Returns:
         None if no model of those points can be built, or be told without Keras.
     """
-    trials = params.max_trials
-    if params.tuner != "hyperband":  # which goes on with points that it has tried
-        trials = min(trials, count(params.space, trials) or trials)
+    trials = most_trials(params)
     ends = list(_models(recipe, corners(params.space), shape, target))
     drawn = list(_models(recipe, draw_many(params.space, np.random.default_rng(0), DRAWS), shape, target))
     known = drawn + ends

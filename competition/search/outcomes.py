@@ -78,26 +78,35 @@ class Curve:
         reason: why it failed after them; empty if it did not.
         ended: whether it ended by itself, so that there are no more epochs.
         lasting: whether the reason would be the same if it was tried again; memory may run out or not.
-        seconds: that it took in all.
+        spent: each epoch after which it halted or ended, with the seconds that it had taken in all until then.
     """
 
     scores: tuple[float, ...]
     reason: str = ""
     ended: bool = False
     lasting: bool = True
-    seconds: float = field(default=0.0, compare=False)
+    spent: tuple[tuple[int, float], ...] = field(default=(), compare=False)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that it took in all."""
+        return self.spent[-1][1] if self.spent else 0.0
 
     def answer(self, task: Task) -> "Outcome | None":
         """Cut out what a task asks for; None if the curve does not reach that far."""
         for epoch in range(1, min(len(self.scores), task.epochs) + 1):
             if task.misses(self.scores[:epoch]):
                 told = f"stopped after epoch {epoch}: below the median"
-                return Outcome(self.scores[:epoch], told, "stopped", self.seconds)
+                return Outcome(self.scores[:epoch], told, "stopped", self._seconds(epoch))
         if len(self.scores) < task.epochs and self.reason:
             return Outcome(self.scores, self.reason, "failed", self.seconds)
         if len(self.scores) < task.epochs and not self.ended:
             return None
-        return Outcome(self.scores[: task.epochs], "", "done", self.seconds)
+        return Outcome(self.scores[: task.epochs], "", "done", self._seconds(task.epochs))
+
+    def _seconds(self, epochs: int) -> float:
+        """Return the seconds when it first halted after so many epochs: what a task that asked for them has seen."""
+        return next((seconds for at, seconds in self.spent if at >= epochs), self.seconds)
 
 
 @dataclass(frozen=True)

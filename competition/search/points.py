@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from competition.params import Range, Scalar
+from competition.params import Range, Scalar, TuneParams
 from competition.search.outcomes import Values
 from competition.seeds import derive
 
@@ -115,6 +115,15 @@ def count(space: Space, limit: int) -> int | None:
     """Count the points of a space, each with its active values only; None if there are more than ``limit``."""
     total = _count(space, ordered(space), {}, limit)
     return total if total <= limit else None
+
+
+def most_trials(params: TuneParams) -> int:
+    """Return how many trials a search has at most: no more than its space has points.
+
+    Hyperband goes on with points that it has tried.
+    """
+    points = None if params.tuner == "hyperband" else count(params.space, params.max_trials)
+    return params.max_trials if points is None else points
 
 
 def enumerate_points(space: Space) -> Iterator[Values]:

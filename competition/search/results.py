@@ -51,6 +51,11 @@ class Results:
         """For files that are of use while the search runs only."""
         return self.folder / "running"
 
+    @property
+    def known(self) -> int:
+        """How many trainings are known, some of them perhaps of values that are not searched any more."""
+        return sum(1 for _ in self.folder.glob(f"*/{RESULT}"))
+
     def of(self, task: Task) -> Path:
         """Return the folder of a task's values, fold and fraction."""
         what = json.dumps([sorted(task.values.items()), task.fold, task.fraction])
@@ -60,7 +65,8 @@ class Results:
         """Return the curve of a task's values, fold and fraction, as far as it is known."""
         try:
             held = json.loads((self.of(task) / RESULT).read_text())
-            curve = Curve(tuple(held["scores"]), held["reason"], held["ended"], held["lasting"], held["seconds"])
+            spent = tuple((epochs, seconds) for epochs, seconds in held["spent"])
+            curve = Curve(tuple(held["scores"]), held["reason"], held["ended"], held["lasting"], spent)
         except (FileNotFoundError, ValueError, KeyError):
             return None
         return curve if curve.lasting or held["run"] == self.run else None
@@ -68,7 +74,7 @@ class Results:
     def write(self, task: Task, curve: Curve) -> None:
         """Keep a curve."""
         held = {"values": task.values, "fold": task.fold, "scores": curve.scores, "reason": curve.reason,
-                "ended": curve.ended, "lasting": curve.lasting, "seconds": curve.seconds, "run": self.run}  # fmt: skip
+                "ended": curve.ended, "lasting": curve.lasting, "spent": curve.spent, "run": self.run}  # fmt: skip
         _write(self.of(task) / RESULT, json.dumps(held, indent=1) + "\n")
 
     def count_death(self, task: Task) -> None:
@@ -87,7 +93,8 @@ class Results:
         known, outcome = self.read(trial.task), trial.outcome
         if outcome and outcome.kind != "failed" and not (known and known.answer(trial.task)):
             ended = outcome.kind == "done" and trial.epochs < trial.task.epochs
-            self.write(trial.task, Curve(outcome.scores, ended=ended, seconds=outcome.seconds))
+            spent = (*(known.spent if known else ()), (trial.epochs, outcome.seconds))
+            self.write(trial.task, Curve(outcome.scores, ended=ended, spent=spent))
 
     def predictions(self, trial: Attempt) -> Path:
         """Return where a trial's predictions are, if they are."""
@@ -142,19 +149,19 @@ class Remembering:
         outcome = known.answer(task) if known else None
         if outcome:
             return replace(outcome, known=True)
-        curve = self._train(task, known.seconds if known else 0.0)
+        curve = self._train(task, known.spent if known else ())
         outcome = curve.answer(task)
         assert outcome, f"training ended after {len(curve.scores)} of {task.epochs} epochs"
         self.results.write(task, curve)
         return outcome
 
-    def _train(self, task: Task, spent: float) -> Curve:
-        start = monotonic()
+    def _train(self, task: Task, spent: tuple[tuple[int, float], ...]) -> Curve:
+        start = monotonic() - (spent[-1][1] if spent else 0.0)
         self.results.of(task).mkdir(parents=True, exist_ok=True)
         while self.results.deaths(task) < TRIES:
             try:
                 curve = self.evaluate(task, self.results.of(task))
-                return replace(curve, seconds=spent + monotonic() - start)
+                return replace(curve, spent=(*spent, (len(curve.scores), monotonic() - start)))
             except DiedError:
                 self.results.count_death(task)
-        return Curve((), DIED, lasting=False, seconds=spent + monotonic() - start)
+        return Curve((), DIED, lasting=False, spent=(*spent, (0, monotonic() - start)))

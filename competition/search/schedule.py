@@ -65,15 +65,23 @@ def is_late(search: Search, tried: Sequence[Attempt]) -> bool:
     workers = search.params.workers
     free = [0.0] * workers  # when each worker is
     ends = [0.0]  # of the first trials, when the last of them had ended
+    for place, seconds in enumerate(seconds_added(_known(search, tried))):
+        begun = max(heapq.heappop(free), ends[max(place + 1 - workers, 0)])
+        heapq.heappush(free, begun + seconds)
+        ends.append(max(ends[-1], begun + seconds))
+    return 0 < search.params.minutes <= ends[-1] / 60
+
+
+def seconds_added(tried: Sequence[Attempt]) -> list[float]:
+    """Return what each trial took; of one that goes on with a training, what it took beyond that."""
     spent: dict[tuple[tuple[str, Scalar], ...], float] = {}
-    for place, trial in enumerate(_known(search, tried)):
+    added = []
+    for trial in tried:
         point = tuple(sorted(trial.values.items()))
         before, seconds = spent.get(point, 0.0), trial.outcome.seconds if trial.outcome else 0.0
-        spent[point] = max(before, seconds)  # it may go on with a training
-        begun = max(heapq.heappop(free), ends[max(place + 1 - workers, 0)])
-        heapq.heappush(free, begun + spent[point] - before)
-        ends.append(max(ends[-1], begun + spent[point] - before))
-    return 0 < search.params.minutes <= ends[-1] / 60
+        spent[point] = max(before, seconds)
+        added.append(spent[point] - before)
+    return added
 
 
 def _known(search: Search, tried: Sequence[Attempt]) -> Sequence[Attempt]:
