@@ -226,7 +226,7 @@ def test_failed_trials_do_not_end_the_search(project: Project, tmp_path: Path) -
     assert bad["reason"] != ""
     assert "1 trial failed" in said
     assert "2 points of tune.space cannot be built and were passed over" in said
-    assert "there is no other point after 2 trials of 4" in said
+    assert "no other point was found after 2 trials of 4" in said
     values = YAML(typ="safe").load(other.folder / "data/tune/hyperparameters.yaml")
     assert values == {"model.blocks": 1, "model.dense_units": 16}
 

@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from competition.cli import app
 from competition.search import workers
+from competition.search.results import Results
 from competition.search.workers import Address
+from competition.stages.tune import _lead
 from tests.conftest import Project, quick
 from tests.test_pipeline import table
 from tests.test_search import found, plan
@@ -61,6 +63,14 @@ def test_a_raised_budget_begins_with_the_same_trials(raised: tuple[Project, list
     assert "at most 2 trials, 2 at a time, x" in said[0]
     assert "were known from before" not in said[0]
     assert "tune: 2 of 4 trials were known from before" in said[1]
+    assert "tune: up to 2 trainings are known from before" in said[1]
+
+
+def test_two_trials_whose_predictions_are_elsewhere_are_not_compared_in_silence(tmp_path: Path) -> None:
+    searched = plan(trials=2)
+    tried = found(searched, tmp_path / "there")
+    told = _lead(searched, tried, [], Results(tmp_path / "here", ""), tmp_path, 1)
+    assert told.startswith("not all predictions of trials ")
 
 
 def test_finalists_are_chosen_by_the_mean_over_two_folds(raised: tuple[Project, list[str]]) -> None:

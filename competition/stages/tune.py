@@ -104,8 +104,10 @@ def tune(
             say("tune: no search; train takes the values of params.yaml")
             return
         plan, training, results = _plan(params, recipe, prepared, augmented, state, seed, threads)
-        if told_before := _forecast(params, training, prepared):
-            say(f"tune: {told_before}")
+        told_before = _forecast(params, training, prepared)
+        say(f"tune: {told_before or 'no forecast, for only Keras knows the shapes of these models'}")
+        if results.known:
+            say(f"tune: up to {results.known} trainings are known from before, and take no time")
         is_alone = params.workers == 1 and listen is None
         with Board(plan, metric.name) as board, TrialProcess(training) if is_alone else nullcontext(training) as apart:
             if is_alone:  # KerasTuner needs Keras here too; the process imports it meanwhile
@@ -254,22 +256,25 @@ def _lead(
     prepared: Path,
     seed: int,
 ) -> str:
-    """Say whether the best trial beats the second by more than the noise; nothing if their predictions are not here.
+    """Say whether the best trial beats the second by more than the noise; nothing if there is no second.
 
     Finalists are compared on the next fold alone: by that none was chosen for the final.
     """
     ranked = [(each.trial.number, each.again) for each in _ranked(plan, finalists)]
     first_two = ranked[:2] or [(trial.number, trial) for trial in best(plan, tried, 2)]
     paths = [results.predictions(trial) for _, trial in first_two]
-    if len(first_two) < 2 or not all(path.exists() for path in paths):
+    if len(first_two) < 2:
         return ""
-    fold = first_two[0][1].task.fold
+    (first_number, trial), (second_number, _) = first_two
+    if not all(path.exists() for path in paths):  # trained by another machine, or known from a search of another space
+        return f"not all predictions of trials {first_number} and {second_number} are here to tell the two apart"
+    fold = trial.task.fold
     contract, samples = read_json(prepared / CONTRACT), read_samples(prepared)
     metric, target = find_metric(contract["metric"]), Target.of(contract)
     held = samples[(samples["split"] == "train") & (samples["fold"] == fold)]
     first, second = (np.load(path) for path in paths)
     difference = beats(metric, target, target.truth(list(held["label"])), first, second, derive(seed, "tune", "lead"))
-    return f"on fold {fold} {tell(first_two[0][0], first_two[1][0], difference)}"
+    return f"on fold {fold} {tell(first_number, second_number, difference)}"
 
 
 def _choose(
@@ -282,8 +287,8 @@ def _choose(
     """
     if not tried:
         raise CompetitionError(
-            f"none of {len(passed_over)} points of tune.space can be built, the first because {passed_over[0]}; change "
-            "tune.space, or the values it does not vary"
+            f"none of {len(passed_over)} points of tune.space that were drawn can be built, the first because "
+            f"{passed_over[0]}; change tune.space, or the values it does not vary"
         )
     scored = best(plan, tried)
     if not scored:
@@ -336,6 +341,6 @@ def _remarks(plan: Search, tried: Sequence[Attempt], passed_over: Sequence[str],
     if passed_over:
         told.append(f"{len(passed_over)} points of tune.space cannot be built and were passed over")
     if len(tried) < params.max_trials:
-        why = f"{params.minutes} minutes were over" if is_late(plan, tried) else "there is no other point"
+        why = f"{params.minutes} minutes were over" if is_late(plan, tried) else "no other point was found"
         told.append(f"{why} after {len(tried)} trials of {params.max_trials}")
     return told
