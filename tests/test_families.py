@@ -109,6 +109,29 @@ def rebuilt(architecture: str, model: Any, path: Path):
     return again
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def broken(layers, pixels, *, filters: int:", ".py, line 1 ends in SyntaxError: "),
+        ("import nothing_of_this_name", " ends in ModuleNotFoundError: "),
+        ("def other(layers, pixels): ...", " has no function broken, which would be its family; "),
+        ("def broken(layers, pixels, *, filters): ...", ": the key filters has no annotation; expected an annotation "),
+        ("def broken(layers, pixels, *, filters: int = 16): ...", ": the key filters has a default; expected an "),
+        ("def broken(layers, pixels, *, filters: object()): ...", ": a key has an annotation that params.yaml cannot "),
+    ],
+)
+def test_a_file_that_is_no_family_is_told(
+    text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "competition.models.broken", raising=False)
+    with pytest.raises(CompetitionError) as error:
+        models._family("broken")
+    assert str(error.value).startswith("competition/models/broken.py")
+    assert told in str(error.value)
+
+
 @pytest.mark.parametrize(("family", "keys", "epochs"), [
     ("softmax", {}, 10),
     ("mlp", MLP, 5),

@@ -16,7 +16,7 @@ are an argument so that the same function is also walked without Keras, for its 
 Beside it a file may have ``check(params, shape)``, which tells why a model cannot be built for images of a shape, where
 that does not show when the function is walked, else None; ``adapt(model, images)``, which sets weights of the built
 model from some training images, uint8 (n, h, w, c); and ``rates(model, epoch, params)``, which gives layers a share of
-the learning rate by their name; a share of 0 freezes.
+the learning rate by their name; a share of 0 freezes. A file whose name begins with _ is no family.
 """
 
 import importlib
@@ -26,11 +26,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Field, create_model
+from pydantic import Field, PydanticUserError, create_model
 
+from competition.errors import CompetitionError
 from competition.fields import Section
 
 BESIDE = ("check", "adapt", "rates")
+MEND = "mend it, or let the file's name begin with _ if it is no family"
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,38 @@ class Family:
 
 
 def _family(name: str) -> Family:
-    module = importlib.import_module(f"competition.models.{name}")
-    function = getattr(module, name)
-    keys = list(inspect.signature(function, eval_str=True).parameters.values())[2:]
+    """Read a family from its file.
+
+    Raises:
+        CompetitionError: the file is none of a family.
+    """
+    file = f"competition/models/{name}.py"
+    try:
+        module = importlib.import_module(f"competition.models.{name}")
+        function = getattr(module, name, None)
+        keys = list(inspect.signature(function, eval_str=True).parameters.values())[2:] if function else []
+    except Exception as error:  # whatever is written there
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise CompetitionError(f"{file}{line} ends in {type(error).__name__}: {error}; {MEND}") from error
+    if function is None:
+        raise CompetitionError(f"{file} has no function {name}, which would be its family; {MEND}")
+    for key in keys:
+        if key.annotation is key.empty or key.default is not key.empty:
+            found = "no annotation" if key.annotation is key.empty else "a default"
+            raise CompetitionError(
+                f"{file}: the key {key.name} has {found}; expected an annotation alone, as {key.name}: Count (of "
+                f"competition.fields), for its value stands in params.yaml; {MEND}"
+            )
     fields: dict[str, Any] = {"family": (Literal[name], ...), **{key.name: (key.annotation, ...) for key in keys}}
-    schema = create_model(f"{name.capitalize()}Params", __base__=Section, **fields)
+    try:
+        schema = create_model(f"{name.capitalize()}Params", __base__=Section, **fields)
+    except PydanticUserError as error:
+        raise CompetitionError(f"{file}: a key has an annotation that params.yaml cannot hold: {error}") from error
     return Family(name, function, schema, **{beside: getattr(module, beside, None) for beside in BESIDE})
 
 
-FAMILIES = {module.name: _family(module.name) for module in pkgutil.iter_modules(__path__)}
+_names = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
+FAMILIES = {name: _family(name) for name in _names}
 
 # The model section: that of the family it names.
 if TYPE_CHECKING:
