@@ -284,7 +284,11 @@ def shapes(
     params: ParamsPath = PARAMS,
     data: DataDir = DATA,
     corner: Annotated[
-        Literal["low", "high"] | None, typer.Option(help="With every value of tune.space at its lowest or highest.")
+        Literal["low", "high"] | None,
+        typer.Option(
+            help="With every number of tune.space at its lowest or highest, and of its other choices those "
+            "by which the model has the fewest or the most activations."
+        ),
     ] = None,
 ) -> None:
     """Show what each layer of the model puts out, holds and computes, before anything is trained."""
@@ -292,15 +296,11 @@ def shapes(
         from competition import reading
         from competition.console import say
         from competition.layout import CONTRACT
-        from competition.shapes import NEEDS_KERAS, jumps, table, trace
+        from competition.shapes import NEEDS_KERAS, MisfitError, jumps, table, trace
         from competition.tasks import Target
 
         read = reading.load(params)
         recipe = read.recipe
-        if corner:
-            from competition.search.points import corners
-
-            recipe = reading.overlay(recipe, corners(read.tune.space)[corner == "high"])
         contract = data / "prepare" / CONTRACT
         if contract.exists():
             target, source = Target.of(json.loads(contract.read_text(encoding="utf-8"))), str(contract)
@@ -308,9 +308,20 @@ def shapes(
             target = Target("multiclass", tuple(map(str, range(10))), 0, 1, False)
             source = "assumed, for 'compete prepare' has not run"
         shape = (*read.prepare.image_size_px, read.prepare.channels)
-        rows = trace(recipe.model, shape, target)
         size = " x ".join(map(str, shape))
         say(f"{recipe.model.family} on images of {size}; {target.outputs} outputs ({source})")
+        if corner:
+            from competition.corner import corner as find_corner
+
+            values, recipe = find_corner(recipe, read.tune.space, shape, target, high=corner == "high")
+            named = ", ".join(f"{path}: {value}" for path, value in values.items())
+            say(f"with {named or 'all values as they stand, for tune.space is empty'}")
+        try:
+            rows = trace(recipe.model, shape, target)
+        except MisfitError as misfit:
+            for line in table(misfit.rows, recipe.train.batch_size)[: 1 + len(misfit.rows)]:  # it adds up to no model
+                say(line)
+            raise
         told = [] if recipe.model.family in NEEDS_KERAS else jumps(rows)  # such a network is as its authors made it
         for line in [*table(rows, recipe.train.batch_size), *(f"note: {jump}" for jump in told)]:
             say(line)

@@ -49,6 +49,14 @@ class Row:
     multiply_adds: int
 
 
+class MisfitError(CompetitionError):
+    """A layer cannot be built; ``rows`` are those before it."""
+
+    def __init__(self, told: str, rows: list[Row]) -> None:
+        super().__init__(told)
+        self.rows = rows
+
+
 class CannotTellError(CompetitionError):
     """The shapes of this family cannot be worked out without Keras; the model itself may be right."""
 
@@ -69,7 +77,8 @@ def trace(params: Any, shape: Shape, target: Target) -> list[Row]:
 
     Raises:
         CannotTellError: the family uses what has no stand-in here.
-        CompetitionError: the model cannot be built for these images.
+        MisfitError: a layer cannot be built for these images.
+        CompetitionError: the family refuses them.
     """
     if params.family in NEEDS_KERAS:
         return _built(params, shape, target)
@@ -104,6 +113,14 @@ def check(params: Any, shape: Shape, target: Target) -> str | None:
     except CompetitionError as error:
         return str(error)
     return None
+
+
+def activations(params: Any, shape: Shape, target: Target) -> int:
+    """Count the activations of a model; 0 if it cannot be built."""
+    try:
+        return sum(row.activations for row in trace(params, shape, target))
+    except CompetitionError:
+        return 0
 
 
 def jumps(rows: Sequence[Row]) -> list[str]:
@@ -198,9 +215,9 @@ class _Layer:
         shapes = [x.sizes for x in inputs] if of_many else [inputs.sizes]
         try:
             made = RULES[self.kind](shapes if of_many else shapes[0], *self.args, **self.options)
-        except _MisfitError as misfit:
+        except _WrongError as misfit:
             name = f" {self.options['name']}" if "name" in self.options else ""
-            raise CompetitionError(f"layer {len(self.rows)}, {self.kind}{name}, {misfit}") from None
+            raise MisfitError(f"layer {len(self.rows)}, {self.kind}{name}, {misfit}", self.rows) from None
         parameters = 0 if self.is_built else made.parameters
         self.is_built = True  # called again, a layer shares its weights
         before = max(map(math.prod, shapes))
@@ -218,7 +235,7 @@ class _Made:
     multiply_adds: int = 0
 
 
-class _MisfitError(Exception):
+class _WrongError(Exception):
     """What is wrong, after "layer 3, Conv2D, "."""
 
 
@@ -228,9 +245,9 @@ def _pair(value: Any) -> tuple[int, int]:
 
 def _image(shape: Shape, data_format: str | None) -> Shape:
     if data_format == "channels_first":
-        raise _MisfitError("wants channels first; images here are height, width, channels")
+        raise _WrongError("wants channels first; images here are height, width, channels")
     if len(shape) != 3:
-        raise _MisfitError(f"gets the shape {shape}; it wants an image: height, width, channels")
+        raise _WrongError(f"gets the shape {shape}; it wants an image: height, width, channels")
     return shape
 
 
@@ -242,7 +259,7 @@ def _windows(shape: Shape, window: Any, strides: Any, padding: str, dilation: An
         for size, side, stride in zip(shape[:2], reach, _pair(strides), strict=True)
     ]
     if min(counts) < 1:
-        raise _MisfitError(
+        raise _WrongError(
             f"gets images of {shape[0]} x {shape[1]} pixels, too small for its window of {reach[0]} x {reach[1]}; "
             "pool less before it, take smaller kernels or padding same, or raise prepare.image_size_px"
         )
@@ -256,7 +273,7 @@ def _conv(
 ) -> _Made:  # fmt: skip
     channels = _image(shape, data_format)[2]
     if channels % groups or filters % groups:
-        raise _MisfitError(f"makes {filters} filters of {channels} channels; its {groups} groups must divide both")
+        raise _WrongError(f"makes {filters} filters of {channels} channels; its {groups} groups must divide both")
     places = _windows(shape, kernel_size, strides, padding, dilation_rate)
     kernel = math.prod(_pair(kernel_size)) * (channels // groups) * filters
     return _Made((*places, filters), kernel + use_bias * filters, math.prod(places) * kernel)
@@ -313,7 +330,7 @@ def _group_norm(
     **_: Any,
 ) -> _Made:  # fmt: skip
     if groups != -1 and (0, *shape)[axis] % groups:
-        raise _MisfitError(f"gets {(0, *shape)[axis]} channels, which its {groups} groups do not divide")
+        raise _WrongError(f"gets {(0, *shape)[axis]} channels, which its {groups} groups do not divide")
     return _normalised(0, shape, axis, center, scale)
 
 
@@ -347,7 +364,7 @@ def _reshape(shape: Shape, target_shape: Any, **_: Any) -> _Made:
     size, known = math.prod(shape), math.prod(side for side in target_shape if side != -1)
     reshaped = tuple(size // known if side == -1 else side for side in target_shape)
     if math.prod(reshaped) != size:
-        raise _MisfitError(f"gets {size} numbers in the shape {shape}, which do not go into {tuple(target_shape)}")
+        raise _WrongError(f"gets {size} numbers in the shape {shape}, which do not go into {tuple(target_shape)}")
     return _Made(reshaped)
 
 
@@ -360,7 +377,7 @@ def _framed(shape: Shape, frame: Any, sign: int) -> _Made:
     (top, bottom), (left, right) = (_pair(side) for side in ([frame] * 2 if isinstance(frame, int) else frame))
     height, width = shape[0] + sign * (top + bottom), shape[1] + sign * (left + right)
     if min(height, width) < 1:
-        raise _MisfitError(f"gets images of {shape[0]} x {shape[1]} pixels and crops all of one side; crop less")
+        raise _WrongError(f"gets images of {shape[0]} x {shape[1]} pixels and crops all of one side; crop less")
     return _Made((height, width, shape[2]))
 
 
@@ -386,14 +403,14 @@ def _merge(shapes: Sequence[Shape], **_: Any) -> _Made:
     rank = max(map(len, shapes))
     columns = list(zip(*[(1,) * (rank - len(shape)) + shape for shape in shapes], strict=True))
     if any(len({*column} - {1}) > 1 for column in columns):
-        raise _MisfitError(f"gets the shapes {' and '.join(map(str, shapes))}; they must be alike")
+        raise _WrongError(f"gets the shapes {' and '.join(map(str, shapes))}; they must be alike")
     return _Made(tuple(max(column) for column in columns))
 
 
 def _concatenate(shapes: Sequence[Shape], axis: int = -1, **_: Any) -> _Made:
     place = axis % (len(shapes[0]) + 1) - 1  # Keras counts the batch as axis 0
     if len({(*shape[:place], *shape[place + 1 :]) for shape in shapes}) > 1:
-        raise _MisfitError(f"gets the shapes {' and '.join(map(str, shapes))}; but for axis {axis} they must be alike")
+        raise _WrongError(f"gets the shapes {' and '.join(map(str, shapes))}; but for axis {axis} they must be alike")
     return _Made((*shapes[0][:place], sum(shape[place] for shape in shapes), *shapes[0][place + 1 :]))
 
 

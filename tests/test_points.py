@@ -154,15 +154,14 @@ def test_floats_carry_no_noise() -> None:
 
 
 def test_corners() -> None:
-    assert points.corners(ENDLESS) == (
-        {"filters": 16, "layers": 0, "units": 1, "rate": 1e-4, "optimizer": "adam"},
-        {"filters": 64, "layers": 3, "dropout": 0.5, "units": 1000, "rate": 1e-1, "optimizer": "adam"},
-    )
-    assert points.corners(SPACE) == ({"a": 1, "e": False}, {"a": 4, "e": False})
-    assert points.corners({"a": Range(int=(0, 5), step=2), "b": Range(float=(0.0, 1.0), step=0.3)}) == (
-        {"a": 0, "b": 0.0},
-        {"a": 4, "b": 0.9},
-    )
+    low = {"filters": 16, "layers": 0, "units": 1, "rate": 1e-4}
+    high = {"filters": 64, "layers": 3, "dropout": 0.5, "units": 1000, "rate": 1e-1}
+    for is_high, numbers in ((False, low), (True, high)):
+        choices = ENDLESS["optimizer"].choice or ()
+        assert list(points.corners(ENDLESS, high=is_high)) == [{**numbers, "optimizer": each} for each in choices]
+    assert list(points.corners(SPACE, high=False)) == [{"a": 1, "e": False}, {"a": 1, "e": True}]
+    stepped = {"a": Range(int=(0, 5), step=2), "b": Range(float=(0.0, 1.0), step=0.3)}
+    assert list(points.corners(stepped, high=True)) == [{"a": 4, "b": 0.9}]
 
 
 def test_a_vector_tells_points_apart_and_keeps_near_ones_near() -> None:

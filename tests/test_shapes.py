@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 
 from competition import backend, models, shapes
+from competition.corner import corner
 from competition.errors import CompetitionError
 from competition.models import FAMILIES, Family
+from competition.params import Range
+from competition.reading import load
+from competition.recipes import Recipe
 from competition.tasks import Target
 from tests.conftest import ROOT, Project
 
@@ -340,9 +344,22 @@ def test_the_family_that_the_readme_shows_is_one(copy_project: Callable[[Path], 
 
 
 def test_the_corners_of_a_space_are_shown(own: Project) -> None:
-    for corner, filters in (("low", 2), ("high", 64)):
-        assert f"10 x 18 x {filters} " in own.run("compete", "shapes", "--corner", corner).stdout
+    for side, filters in (("low", 2), ("high", 64)):
+        shown = own.run("compete", "shapes", "--corner", side).stdout
+        assert f"10 x 18 x {filters} " in shown
+        assert f"filters: {filters}" in shown.splitlines()[1]
     assert "low" in own.run("compete", "shapes", "--corner", "middle", code=2).stderr
+
+
+def test_a_corner_has_the_choices_of_the_smallest_or_the_largest_model() -> None:
+    """Also of a model that is too small to be built; the order in which choices are written does not matter."""
+    recipe = Recipe(model=section("conv", **CONV), train=load(ROOT / "params.yaml").train)
+    for choices in (("same", "valid"), ("valid", "same")):
+        space = {"model.padding": Range(choice=choices), "model.kernel_px": Range(int=(3, 5), step=2)}
+        for side in (28, 4):
+            low, high = (corner(recipe, space, (side, side, 1), TARGET, high=high)[0] for high in (False, True))
+            assert low == {"model.padding": "valid", "model.kernel_px": 3}
+            assert high == {"model.padding": "same", "model.kernel_px": 5}
 
 
 def test_the_number_of_classes_is_that_of_the_data(own: Project, tmp_path: Path) -> None:
@@ -356,6 +373,6 @@ def test_a_size_that_vanishes_ends_the_command(own: Project) -> None:
     own.set(model__kernel_px=12)
     done = own.run("compete", "shapes", code=1)
     own.set(model__kernel_px=3)
-    assert done.stdout == ""
+    assert re.search(r"\n2  \w+ +1 x 9 x \d+ +[\d,]+ +[\d,]+ +[\d,]+\n$", done.stdout)  # the layers before it
     assert done.stderr.startswith("compete: layer 3, MaxPooling2D, gets images of 1 x 9 pixels")
     assert done.stderr.count("\n") == 1

@@ -93,7 +93,7 @@ def forecast(
         None if no model of those points can be built, or be told without Keras.
     """
     trials = most_trials(params)
-    ends = list(_models(recipe, corners(params.space), shape, target))
+    ends = list(_models(recipe, (next(corners(params.space, high=high)) for high in (False, True)), shape, target))
     drawn = list(_models(recipe, draw_many(params.space, np.random.default_rng(0), DRAWS), shape, target))
     known = drawn + ends
     if not known:

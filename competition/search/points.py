@@ -1,7 +1,7 @@
 """A search space as points: draw one, count them, list them, move one a little, write one as a vector."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
 import numpy as np
@@ -108,7 +108,7 @@ def size(span: Range) -> int | None:
 def listed(span: Range) -> tuple[Scalar, ...] | None:
     """List the values of a range in their order; None if there is one between any two."""
     length = size(span)
-    return None if length is None else tuple(_nth(span, index) for index in range(length))
+    return None if length is None else tuple(_each(span))
 
 
 def count(space: Space, limit: int) -> int | None:
@@ -132,17 +132,17 @@ def enumerate_points(space: Space) -> Iterator[Values]:
     Args:
         space: ranges by path, all of them countable.
     """
-    return _points(space, ordered(space), {})
+    return _points(space, ordered(space), {}, _each)
 
 
-def corners(space: Space) -> tuple[Values, Values]:
-    """Return the point with every number at its lowest and the one with every number at its highest.
+def corners(space: Space, *, high: bool) -> Iterator[Values]:
+    """List the points with every number at its highest, or its lowest: one for each combination of the other choices.
 
-    Of a choice of other things it is the first in both.
+    They come lazily, and first that of the first choices.
     """
-    paths = ordered(space)
-    lowest = _resolve(space, paths, lambda path: _ends(space[path])[0])
-    return lowest, _resolve(space, paths, lambda path: _ends(space[path])[1])
+    return _points(
+        space, ordered(space), {}, lambda span: [_ends(span)[high]] if is_ordered(span) else span.choice or ()
+    )
 
 
 def encode(space: Space, values: Values) -> np.ndarray:
@@ -202,9 +202,9 @@ def _nth(span: Range, index: int) -> Scalar:
 
 
 def _ends(span: Range) -> tuple[Scalar, Scalar]:
-    """Return the lowest and the highest value; of what is no number, the first twice."""
+    """Return the lowest and the highest of numbers."""
     if span.choice is not None:
-        return (min(span.choice), max(span.choice)) if is_ordered(span) else (span.choice[0], span.choice[0])
+        return min(span.choice), max(span.choice)
     length = size(span)
     if length is not None:
         return _nth(span, 0), _nth(span, length - 1)
@@ -261,15 +261,22 @@ def _count(space: Space, paths: list[str], values: Values, limit: int) -> int:
     return min(total, limit + 1)
 
 
-def _points(space: Space, paths: list[str], values: Values) -> Iterator[Values]:
+def _points(
+    space: Space, paths: list[str], values: Values, choose: Callable[[Range], Iterable[Scalar]]
+) -> Iterator[Values]:
+    """List the points over some paths that go with these values of their parents, of each range what is chosen."""
     if not paths:
         yield values
         return
     path, rest = paths[0], paths[1:]
     if not is_active(space, path, values):
-        yield from _points(space, rest, values)
+        yield from _points(space, rest, values, choose)
         return
-    length = size(space[path])
-    assert length is not None, path
-    for index in range(length):
-        yield from _points(space, rest, {**values, path: _nth(space[path], index)})
+    for value in choose(space[path]):
+        yield from _points(space, rest, {**values, path: value}, choose)
+
+
+def _each(span: Range) -> Iterator[Scalar]:
+    length = size(span)
+    assert length is not None
+    return (_nth(span, index) for index in range(length))
