@@ -3,6 +3,7 @@
 What each value means stands on its line in ``params.yaml``, nowhere else.
 """
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -117,7 +118,11 @@ class Range(Section):
         if self.choice is not None:
             return any(type(value) is type(choice) and value == choice for choice in self.choice)
         low, high = self.integer or self.real or (0, 0)
-        return not isinstance(value, bool | str) and low <= value <= high
+        if isinstance(value, bool | str) or not low <= value <= high:
+            return False
+        step = self.step or (1 if self.integer else 0)
+        steps = (value - low) / step if step else 0.0
+        return math.isclose(steps, round(steps), abs_tol=1e-6)
 
 
 class TuneParams(Section):

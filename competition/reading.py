@@ -252,7 +252,9 @@ def _condition_mistakes(space: dict[str, Any], dotted: str, span: Range, where: 
             mistakes.append(f"{where}.when: {other} is not another value of the space")
         elif list(space).index(other) > list(space).index(dotted):
             mistakes.append(f"{where}.when: {other} stands below; write it above")
-        elif other_span := _range(space[other]):
+        elif (other_span := _range(space[other])) and other_span.real and not other_span.step:
+            mistakes.append(f"{where}.when: {other} has no steps, so it is hardly ever {values[0]!r}; write a choice")
+        elif other_span:
             never = [value for value in values if not other_span.holds(value)]
             mistakes += [f"{where}.when: {other} is never {value!r}" for value in never]
     return mistakes

@@ -139,6 +139,21 @@ def test_a_section_that_is_no_section(tmp_path: Path, text: str) -> None:
             {"model.blocks": {"int": [1, 3]}, "model.filters": {"choice": [1], "when": {"model.blocks": ["2"]}}},
             "tune.space.model.filters.when: model.blocks is never '2'",
         ),
+        (
+            {"model.blocks": {"int": [1, 3], "step": 2},
+             "model.filters": {"choice": [1], "when": {"model.blocks": [3, 2]}}},
+            "tune.space.model.filters.when: model.blocks is never 2",
+        ),
+        (
+            {"model.dense_dropout": {"float": [0.1, 0.4], "step": 0.1},
+             "model.filters": {"choice": [1], "when": {"model.dense_dropout": [0.3, 0.25]}}},
+            "tune.space.model.filters.when: model.dense_dropout is never 0.25",
+        ),
+        (
+            {"model.dense_dropout": {"float": [0.1, 0.4]},
+             "model.filters": {"choice": [1], "when": {"model.dense_dropout": [0.3]}}},
+            "tune.space.model.filters.when: model.dense_dropout has no steps, so it is hardly ever 0.3; write a choice",
+        ),
     ],
 )  # fmt: skip
 def test_mistakes_of_a_space(tmp_path: Path, space: dict[str, object], told: str) -> None:
