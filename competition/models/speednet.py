@@ -1,18 +1,20 @@
 """speednet: a short network for high learning rates, its first layer whitened from the data."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from competition.fields import Count
 
 PATCH_PX = 2  # side of the whitened patches
 WHITENED_IMAGES = 5000  # whose patches the whitening is learned from
 NOISE = 1.2e-4  # added to the variances, so that directions without signal are not blown up
+Widths = Annotated[tuple[Count, ...], Field(min_length=1)]
 SCALE = 1 / 9  # of the features, so that the first logits are small beside what the learning rate can do
 
 
-def speednet(layers: Any, pixels: Any, *, widths: tuple[Count, ...], convs_per_group: Count) -> Any:
+def speednet(layers: Any, pixels: Any, *, widths: Widths, convs_per_group: Count) -> Any:
     """Build groups of 3 x 3 convolutions, each pooled after its first, on a whitening layer.
 
     Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024), there ``airbench``: whitened first layer,

@@ -410,7 +410,7 @@ def _ask(pipe: Connection, work: Work, name: str, most_trials: int, patience: fl
                 raise CompetitionError(
                     f"the search at {work.chief} is another one; the same are wanted: seed, model, train, the epochs, "
                     "fraction and fold of tune, data/prepare, data/augment, this package and those it uses, threads "
-                    "(auto: the cores), the CPU's features, the cards"
+                    "(auto: the cores, shared out over tune.workers), the CPU's features, the cards"
                 )
             tuner.run()
             return Stop()
