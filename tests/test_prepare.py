@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from competition.artifacts import fingerprint
 from competition.errors import CompetitionError, MistakesError
 from competition.raw.tables import parse_table
 from competition.stages.prepare import prepare
@@ -239,3 +240,23 @@ def test_an_index_keeps_its_place_when_a_class_is_lost(tmp_path: Path) -> None:
     done = run(tmp_path, files, bad_samples="drop")
     assert done["contract"]["classes"] == ["ant", "bee", "cow"]
     assert done["contract"]["submission"]["kind"] == "index"
+
+
+def test_views_are_of_these_very_images(tmp_path: Path) -> None:
+    """Also where samples and sizes are the same: images are cut otherwise, and one of them was mended."""
+    files = competition()
+    wide = alike({**files}, {name: name for name in files if name.endswith("png")}, lambda image: png(image[:24]))
+    mended = {**wide, "train/3.png": files["train/3.png"]}
+    made = []
+    for name, given, resize in (
+        ("a", wide, "squash"),
+        ("b", wide, "squash"),
+        ("c", wide, "pad"),
+        ("d", mended, "squash"),
+    ):
+        run(tmp_path / name, given, resize=resize)
+        made.append(tmp_path / name / "prepare")
+    assert len({(folder / "samples.csv").read_bytes() for folder in made}) == 1
+    first, again, *others = map(fingerprint, made)
+    assert first == again
+    assert len({first, *others}) == 3

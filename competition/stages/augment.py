@@ -57,7 +57,7 @@ def augment(params: AugmentParams, *, prepared: Path, out: Path, seed: int) -> N
         outs = {number: folder / view(number) for number in range(params.views)}
         write_views(prepared / pixels("train"), sample_ids, params.policy, outs, seed=seed, purpose=PURPOSE)
         written = {"policy": params.policy, "views": params.views, "seed": seed, "rendered_by": versions(RENDERERS)}
-        write_json(folder / POLICY, {**written, "prepared": fingerprint(prepared, images)})
+        write_json(folder / POLICY, {**written, "prepared": fingerprint(prepared)})
         _preview(folder, images, sample_ids, policy, seed)
 
 

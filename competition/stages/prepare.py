@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from competition.arrays import open_array
-from competition.artifacts import check_space, stage_folder, write_csv, write_json
+from competition.artifacts import check_space, file_digest, stage_folder, write_csv, write_json
 from competition.audit import find_duplicates
 from competition.console import say
 from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
@@ -53,8 +53,8 @@ def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) ->
             the order of their table, test samples in that of the submission.
         train.npy, test.npy: uint8 (n, h, w, c); a row that samples.csv does not name is black, or an image that was
             dropped.
-        contract.json: task, metric, classes in order, range of a value, image size and value range, submission form,
-            what to predict of an image that cannot be read.
+        contract.json: task, metric, classes in order, range of a value, image size and value range, hash of
+            train.npy, submission form, what to predict of an image that cannot be read.
         report.json: what was chosen and how sure that is, counts, image sizes and modes, like and constant images,
             problems (of training samples, which are left out) and test_problems (of test samples, which stay).
         overview.png: images of each class beside its name and counts.
@@ -90,7 +90,8 @@ def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) ->
         samples["fold"] = -1
         samples.loc[train.index, "fold"] = _folds(train, target, truth, params.folds, derive(seed, "prepare", "folds"))
         write_csv(folder / SAMPLES, samples[COLUMNS])
-        write_json(folder / CONTRACT, _contract(competition, target, truth, spec, params.folds))
+        pixels_digest = file_digest(folder / pixels("train"))
+        write_json(folder / CONTRACT, _contract(competition, target, truth, spec, params.folds, pixels_digest))
         report = _report(competition, samples, target, truth, decoded, params.folds, reviewed)
         report |= {"problems": problems, "test_problems": test_problems}
         write_json(folder / REPORT, report)
@@ -244,7 +245,7 @@ def _folds(train: pd.DataFrame, target: Target, truth: np.ndarray, folds: int, s
 
 
 def _contract(
-    competition: Competition, target: Target, truth: np.ndarray, spec: ImageSpec, folds: int
+    competition: Competition, target: Target, truth: np.ndarray, spec: ImageSpec, folds: int, pixels_digest: str
 ) -> dict[str, Any]:
     return {
         "task": target.task,
@@ -255,6 +256,7 @@ def _contract(
         "prior": target.prior(truth),
         "image": spec.to_json(),
         "value_range": [0, 255],
+        "pixels": pixels_digest,
         "folds": folds,
         "submission": competition.form.to_json(),
     }
