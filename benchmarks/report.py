@@ -70,6 +70,7 @@ def main() -> None:
         + rivals()
         + speednet()
         + workers()
+        + faults()
         + backends()
         + speed()
         + layouts()
@@ -248,6 +249,32 @@ def backends() -> list[str]:
         lines.append(
             f"| {name} | **{statistics.fmean(each['accuracy'] for each in seeds):.4f}** | {told} | {ratio:.1f} |"
         )
+    return lines
+
+
+def faults() -> list[str]:
+    """One line for each kind of fault, over all stages."""
+    if not (HERE / "faults.json").exists():
+        return []
+    results = read("faults.json")
+    lines = [
+        "",
+        "## Faults",
+        "",
+        "`python -m tests.faults --rounds 100 --out benchmarks/faults.json`: a stage is broken at a random instant and",
+        "run again, and every output is compared, byte by byte, with those of a run that nothing touched. Struck: the",
+        "fault came before the stage had ended. The kinds are told at the head of that file.",
+        "",
+        "| fault | stages | rounds | struck | equal after it | skipped |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind in dict.fromkeys(line["kind"] for line in results):
+        of_kind = [line for line in results if line["kind"] == kind]
+        rounds, struck, equal, skipped = (
+            sum(line[what] for line in of_kind) for what in ("rounds", "struck", "equal", "skipped")
+        )
+        stages = ", ".join(line["stage"] for line in of_kind)
+        lines.append(f"| {kind} | {stages} | {rounds} | {struck} | **{equal}** | {skipped} |")
     return lines
 
 

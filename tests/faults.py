@@ -1,7 +1,7 @@
 """Break stages at random and run them again: is what comes out, to the last byte, what it is without a fault?
 
-``python -m tests.faults --rounds 100`` runs a small project once, untouched. In every round a copy of it is broken in
-one of these ways, looked at, and run again:
+``python -m tests.faults --rounds 100 --out benchmarks/faults.json`` runs a small project once, untouched. In every
+round a copy of it is broken in one of these ways, looked at, and run again:
 
     kill         its main process is killed at a random instant
     kill-rename  a process is killed right before it renames, removes or makes something in data/ or .compete/
@@ -556,6 +556,7 @@ def main() -> int:
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="NAME=JSON", help="values of params.yaml, by dotted path"
     )
+    parser.add_argument("--out", type=Path, help="a JSON file of what came of each kind and stage")
     given = parser.parse_args()
     chosen = given.kinds.split(",")
     if unknown := set(chosen) - set(kinds):
@@ -588,9 +589,14 @@ def main() -> int:
             shutil.rmtree(place, ignore_errors=True)
         print(f"{seed} {kind} {stage}: {told} ({time.monotonic() - start:.0f} s)", flush=True)
     print(f"\n{'kind':12} {'stage':8} rounds struck  equal skipped")
+    lines = []
     for kind, stage in sorted({(kind, stage) for kind, stage, _ in counts}):
-        numbers = [counts[kind, stage, what] for what in ("rounds", "struck", "equal", "skipped")]
-        print(f"{kind:12} {stage:8} {numbers[0]:6} {numbers[1]:6} {numbers[2]:6} {numbers[3]:7}")
+        numbers = {what: counts[kind, stage, what] for what in ("rounds", "struck", "equal", "skipped")}
+        told = "{rounds:6} {struck:6} {equal:6} {skipped:7}".format(**numbers)
+        print(f"{kind:12} {stage:8} {told}")
+        lines.append({"kind": kind, "stage": stage, **numbers})
+    if given.out:
+        given.out.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     total = [sum(count for (*_, what), count in counts.items() if what == each) for each in ("rounds", "equal")]
     print(f"{total[0]} rounds, {total[1]} equal, {len(failures)} failed")
     for failure in failures:
