@@ -414,9 +414,9 @@ def test_finalists_are_trained_on_the_next_fold(tmp_path: Path) -> None:
 
 def test_the_time_left_counts_finalists_by_all_samples(capsys: pytest.CaptureFixture[str]) -> None:
     searched = plan("random", 3, finalists=2, fraction=0.5)
-    outcome, values = Outcome((0.5,), "", "done", seconds=10.0), {"model.filters": 16}
-    tasks = [Task(number, values, 0, 4, (), True, None, 0.5) for number in (1, 2, 3)]
-    tasks += [Task(number, values, 1, 4, (), True, of) for number, of in ((4, 1), (5, 2))]
+    outcome = Outcome((0.5,), "", "done", seconds=10.0)
+    tasks = [Task(number, {"model.filters": number}, 0, 4, (), True, None, 0.5) for number in (1, 2, 3)]
+    tasks += [Task(number, {"model.filters": of}, 1, 4, (), True, of) for number, of in ((4, 1), (5, 2))]
     with Board(searched, "accuracy") as board:
         for task in tasks:
             board.add(Attempt(task, outcome))
