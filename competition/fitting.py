@@ -218,15 +218,22 @@ class _Trainer:
     def __init__(self, recipe: Recipe, model: keras.Model, target: Target, steps: int) -> None:
         self._recipe, self.model, self._target, self._steps = recipe, model, target, steps
         self._rates: dict[str, float] | None = None
+        self._steps_before = 0  # those of the optimizers before this one
         self.statistics: list[np.ndarray] = []
 
     def begin(self, epoch: int) -> None:
-        """Give every layer its share of the learning rate in this epoch; begin a new optimizer where they change."""
-        rates = FAMILIES[self._recipe.model.family].rates
-        shares = rates(self.model, epoch, self._recipe.model) if rates else {}
+        """Give every layer its share of the learning rate in this epoch; begin a new optimizer where they change.
+
+        Its own count of steps is 0 then: adam makes up by it for moments that begin at 0, and batches are accumulated
+        by it.
+        """
+        shares = self._shares(epoch)
         if shares == self._rates:
             return
         self._rates = shares
+        while epoch and self._shares(epoch - 1) == shares:
+            epoch -= 1  # a fit that goes on has the optimizer that was begun then
+        self._steps_before = epoch * self._steps
         for layer in self.model.layers:
             if layer.name in shares:
                 layer.trainable = shares[layer.name] > 0
@@ -238,16 +245,20 @@ class _Trainer:
                 share=lambda variable: shares.get(layer_of[variable.path].name, 1.0),
                 is_norm_bias=lambda variable: _is_norm_bias(layer_of[variable.path], variable),
                 precision=backend.precision(self._recipe.train.precision),
+                steps_before=self._steps_before,
             )
         averages = self._averages()  # of the optimizer before
         loss = _loss(self._target, self._recipe.train.label_smoothing)
         with backend.scope(self.model):
             self.model.compile(optimizer, loss, jit_compile=backend.jit(self._recipe.train.deterministic))
             self.model.optimizer.build(self.model.trainable_variables)  # now, so that its variables are in one order
-        _inner(optimizer)._iterations.assign(epoch * self._steps)  # that of batches, also where several make a step
         for variable, average in zip(self.model.trainable_variables, self._averages().values(), strict=False):
             (value,) = _values([averages.get(variable.path, variable)])
             average.assign(value)  # Keras lets them begin at 0
+
+    def _shares(self, epoch: int) -> dict[str, float]:
+        rates = FAMILIES[self._recipe.model.family].rates
+        return rates(self.model, epoch, self._recipe.model) if rates else {}
 
     def _averages(self) -> dict[str, Any]:
         """Return the running averages of the weights by their path; none if none are kept."""
@@ -287,8 +298,8 @@ class _Trainer:
         Source: Zhang et al., "Lookahead Optimizer" (2019); a share that grows with the cube of the time is airbench's,
         as in models/speednet.py.
         """
-        done = float(_inner(self.model.optimizer)._iterations) / (self._steps * self._recipe.train.epochs)
-        share = self._recipe.train.lookahead * done**3
+        done = self._steps_before + float(_inner(self.model.optimizer)._iterations)
+        share = self._recipe.train.lookahead * (done / (self._steps * self._recipe.train.epochs)) ** 3
         held = self._held()
         values = [share * old + (1 - share) * new for old, new in zip(before, _values(held), strict=True)]
         for variable, value in zip(held, values, strict=True):

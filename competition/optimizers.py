@@ -19,6 +19,7 @@ def make_optimizer(
     share: Callable[[Any], float] = lambda variable: 1.0,
     is_norm_bias: Callable[[Any], bool] = lambda variable: False,
     precision: str = "float32",
+    steps_before: int = 0,
 ) -> keras.optimizers.Optimizer:
     """Build the optimizer with its learning-rate schedule.
 
@@ -33,6 +34,8 @@ def make_optimizer(
         is_norm_bias: whether a variable takes ``params.norm_bias_rate`` times its share.
         precision: what the model computes in: muon's products of matrices are in bfloat16 where it is that, as in the
             source of muon; else in float32.
+        steps_before: batches that were trained on before, with another optimizer: the schedule goes on after them, and
+            so do the averages of the weights.
     """
 
     def rate(variable: Any) -> float:
@@ -48,6 +51,7 @@ def make_optimizer(
         warmup_steps=round(params.warmup_epochs * steps_per_epoch),
         steps=params.epochs * steps_per_epoch,
         held_steps=steps_per_epoch if params.schedule_by == "epoch" else 1,
+        steps_before=steps_before,
     )
     kinds: dict[str, tuple[type, dict[str, Any]]] = {
         "adam": (keras.optimizers.Adam, {}),
@@ -58,7 +62,7 @@ def make_optimizer(
         "muon": (Muon, {"momentum": params.momentum, "exclude_layers": [LAST], "precision": precision}),
     }
     kind, options = kinds[params.optimizer]
-    return _with_shares(kind, rate, decay, params.weight_decay)(
+    return _with_shares(kind, rate, decay, params.weight_decay, follows=steps_before > 0)(
         learning_rate=schedule,
         weight_decay=params.weight_decay if params.optimizer == "adamw" else params.weight_decay or None,
         use_ema=params.average_decay > 0,
@@ -70,8 +74,13 @@ def make_optimizer(
     )
 
 
-def _with_shares(kind: type, rate: Callable[[Any], float], decay: Callable[[Any], float], weight_decay: float) -> type:
-    """Let every variable of an optimizer take its share of the learning rate, and of the weight decay."""
+def _with_shares(
+    kind: type, rate: Callable[[Any], float], decay: Callable[[Any], float], weight_decay: float, follows: bool
+) -> type:
+    """Let every variable of an optimizer take its share of the learning rate, and of the weight decay.
+
+    Averages go on in one that follows another; Keras would begin them anew at the first step of each.
+    """
 
     def by_share(share: Callable[[Any], float], variables: list[Any]) -> dict[float, list[int]]:
         shares = [share(variable) for variable in variables]
@@ -93,6 +102,13 @@ def _with_shares(kind: type, rate: Callable[[Any], float], decay: Callable[[Any]
                     # Muon reads the second where it is adam.
                     self.weight_decay = self.adam_weight_decay = weight_decay * share
                     super()._apply_weight_decay([variables[at] for at in places])
+
+        def _update_model_variables_moving_average(self, trainable_variables: list[Any]) -> None:
+            if not follows:
+                super()._update_model_variables_moving_average(trainable_variables)
+                return
+            for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+                average.assign(self.ema_momentum * average + (1 - self.ema_momentum) * variable)
 
     WithShares.__name__ = kind.__name__
     return WithShares
@@ -139,17 +155,20 @@ class Muon(keras.optimizers.Muon):
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Climb in a line to the peak, then stay there, or fall along half a cosine or a line.
 
-    A triangle begins and ends above 0, the others at 0. For ``held_steps`` at a time the rate stays as it is.
+    A triangle begins and ends above 0, the others at 0. For ``held_steps`` at a time the rate stays as it is. The first
+    step of the optimizer comes after ``steps_before``.
     """
 
-    def __init__(self, peak: float, kind: str, warmup_steps: int, steps: int, held_steps: int = 1) -> None:
+    def __init__(
+        self, peak: float, kind: str, warmup_steps: int, steps: int, held_steps: int, steps_before: int
+    ) -> None:
         super().__init__()
         self.peak, self.kind, self.warmup_steps, self.steps = peak, kind, warmup_steps, steps
-        self.held_steps = held_steps
+        self.held_steps, self.steps_before = held_steps, steps_before
 
     def __call__(self, step: int) -> keras.KerasTensor:
         ops = keras.ops
-        step = ops.cast(step // self.held_steps * self.held_steps, "float32")
+        step = ops.cast((self.steps_before + step) // self.held_steps * self.held_steps, "float32")
         rate = ops.convert_to_tensor(self.peak, "float32")
         done = ops.clip((step - self.warmup_steps) / (self.steps - self.warmup_steps), 0.0, 1.0)
         if self.kind == "cosine":

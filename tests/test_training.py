@@ -1,6 +1,7 @@
 """What the lines of ``train`` do to batches and steps."""
 
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -157,13 +158,71 @@ def test_a_loss_that_diverged_in_the_last_step_is_told(
         fit(recipe(), training_set)
 
 
-def test_averages_outlive_a_new_optimizer(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    """A layer that thaws is averaged from what it was, not from 0; the others from the averages they had."""
+def thaw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the convolution be frozen in the first epoch, and from then on have half of the learning rate."""
 
     def rates(model: object, epoch: int, params: object) -> dict[str, float]:
-        return {"conv2d": float(epoch > 0)}
+        return {"conv2d": 0.5 * (epoch > 0)}
 
     monkeypatch.setitem(FAMILIES, "conv", dataclasses.replace(FAMILIES["conv"], rates=rates))
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_layer_that_thaws_begins_with_whole_steps(
+    training_set: TrainingSet,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
+) -> None:
+    """Adam's first one is the learning rate times the share; and it is that of all the batches it is to be of."""
+    thaw(monkeypatch)
+    kernels: list[np.ndarray] = []
+    original = fitting._Trainer._step
+
+    def spy(trainer: fitting._Trainer, batch: tuple[object, ...]) -> float:
+        loss = original(trainer, batch)
+        kernels.extend(fitting._values([trainer.model.get_layer("conv2d").kernel]))
+        return loss
+
+    monkeypatch.setattr(fitting._Trainer, "_step", spy)
+    changed = {"train__precision": precision, "train__accumulate_batches": 2, "train__epochs": 2}
+    fit(recipe(**changed, train__schedule="constant"), training_set)
+    moved = [np.abs(new - old).max() for old, new in pairwise(kernels)]
+    assert moved[:9] == [0] * 9  # there are nine batches of an epoch, so the tenth is the first of a new group
+    assert moved[9] == pytest.approx(0.01 * 0.5, rel=0.02)
+    assert moved[10] == 0 < moved[11]
+
+
+def test_what_follows_the_time_goes_on_with_a_new_optimizer(
+    training_set: TrainingSet,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The schedule, and by what share `lookahead` takes the weights back."""
+    taken: list[float] = []
+    original = fitting._Trainer._look_back
+
+    def spy(trainer: fitting._Trainer, before: list[np.ndarray]) -> list[np.ndarray]:
+        held = fitting._values(trainer._held())
+        values = original(trainer, before)
+        taken.append(np.abs(values[-1] - held[-1]).max() / np.abs(before[-1] - held[-1]).max())
+        return values
+
+    changed = {"train__epochs": 4, "train__warmup_epochs": 1.5}
+    for unit in ("step", "epoch"):
+        params = recipe(**changed, train__schedule_by=unit, train__lookahead=0.8)
+        with monkeypatch.context() as patch:
+            as_before = fit(params, training_set)
+            patch.setattr(fitting._Trainer, "_look_back", spy)
+            thaw(patch)
+            thawed = fit(params, training_set)
+        rates = [[epoch.learning_rate for epoch in fitted.history] for fitted in (as_before, thawed)]
+        assert rates[0] == rates[1]
+    done = np.array([9 * epoch + step for epoch in range(4) for step in (5, 9)]) / 36
+    np.testing.assert_allclose(taken, [*0.8 * done**3] * 2, rtol=0.01)
+
+
+def test_averages_outlive_a_new_optimizer(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """A layer that thaws is averaged from what it was, not from 0; the others from the averages they had."""
+    thaw(monkeypatch)
     slow = {"train__average_decay": 0.9999, "train__epochs": 2}
     averaged = fit(recipe(**slow), training_set).model
     start = fit(recipe(train__learning_rate=1e-12, train__epochs=1), training_set).model
