@@ -68,7 +68,8 @@ def fit(
         fraction: of the training samples that is used, drawn at random.
         until: the epoch before which to stop, with the schedule of all epochs; None for the last.
         state: a folder that keeps the state between epochs. What is found there is gone on with, to the same last bit
-            as if it had never stopped; so the caller has a folder for each set of arguments (but ``until``).
+            as if it had never stopped; so the caller has a folder for each set of arguments (but ``until``: a state of
+            more epochs than that is begun anew).
         on_epoch: told of every epoch as it ends, also of those found in ``state``; True stops the training.
 
     Returns:
@@ -91,11 +92,12 @@ def fit(
     building.adapt(recipe.model, model, training_set.images[training_set.rows[train_samples[:ADAPT_IMAGES]]])
     trainer = _Trainer(recipe, model, target, len(batches))
 
+    epochs = until or params.epochs
     progress = _Progress(state)
-    progress.restore(trainer)
+    progress.restore(trainer, epochs)
     told = [on_epoch(epoch) for epoch in progress.history]
     stopped = any(told)
-    for number in range(len(progress.history), until or params.epochs):
+    for number in range(len(progress.history), epochs):
         if stopped or (progress.kept and 0 < params.patience_epochs <= number - 1 - progress.kept.epoch):
             break
         batches.begin(number)
@@ -156,10 +158,10 @@ class _Progress:
         self.kept = epoch if keep else self.kept
         return keep
 
-    def restore(self, trainer: "_Trainer") -> None:
-        """Go back to what was saved, if anything was."""
+    def restore(self, trainer: "_Trainer", epochs: int) -> None:
+        """Go back to what was saved, if anything was, and of no more epochs than there are to be."""
         facts = checkpoints.read_facts(self.state) if self.state else None
-        if not (self.state and facts):
+        if not (self.state and facts) or len(facts["history"]) > epochs:
             return
         self.history = [Epoch(**epoch) for epoch in facts["history"]]
         self.kept, self._saved_epochs = self.history[facts["kept"]], len(self.history)

@@ -104,6 +104,14 @@ def test_until_is_a_part_of_the_whole(training_set: TrainingSet, tmp_path: Path)
     assert same(fit(params, training_set, tmp_path), untouched)
 
 
+def test_a_state_beyond_until_is_begun_anew(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811
+    """As that of a refit is, where more folds have been trained since, and kept earlier epochs."""
+    params = recipe(**EVERYTHING)
+    options = {"fold": 0, "seed": 1}
+    _, part = (fitting.fit(params, training_set, **options, state=tmp_path, until=until) for until in (3, 2))
+    assert same(part, fitting.fit(params, training_set, **options, until=2))
+
+
 def test_dropout_differs_by_epoch_and_repeats() -> None:
     """Fails when Keras renames the private attributes by which generators are found."""
     backend.start(2)
