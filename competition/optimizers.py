@@ -155,8 +155,9 @@ class Muon(keras.optimizers.Muon):
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Climb in a line to the peak, then stay there, or fall along half a cosine or a line.
 
-    A triangle begins and ends above 0, the others at 0. For ``held_steps`` at a time the rate stays as it is. The first
-    step of the optimizer comes after ``steps_before``.
+    A triangle begins and ends above 0, the others at 0. For ``held_steps`` at a time the rate stays as it is: while
+    it climbs, at that of the last of them, then at that of the first. The first step of the optimizer comes after
+    ``steps_before``.
     """
 
     def __init__(
@@ -177,5 +178,5 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
             rate = rate * (1 - (1 - END) * done)
         if self.warmup_steps:
             start = START if self.kind == "triangular" else 0.0
-            rate = rate * (start + (1 - start) * ops.minimum((step + 1) / self.warmup_steps, 1.0))
+            rate = rate * (start + (1 - start) * ops.minimum((step + self.held_steps) / self.warmup_steps, 1.0))
         return rate

@@ -344,15 +344,21 @@ def test_only_norm_biases_with_a_rate_of_their_own_decay() -> None:
     np.testing.assert_allclose(decayed(64.0), [0.05, 0.0, 0.05], atol=1e-6)
 
 
-def test_the_rate_may_stay_for_an_epoch() -> None:
-    changed = {"train__schedule": "cosine", "train__epochs": 4, "train__warmup_epochs": 1.5}
+@pytest.mark.parametrize(
+    ("warmup_epochs", "climbing"), [(1.0, [1.0]), (1.5, [2 / 3, 1.0]), (2.0, [0.5, 1.0]), (0.25, [1.0])]
+)
+def test_the_rate_may_stay_for_an_epoch(warmup_epochs: float, climbing: list[float]) -> None:
+    """At what it climbs to in the epoch, and later at what it falls from."""
+    changed = {"train__schedule": "cosine", "train__epochs": 4, "train__warmup_epochs": warmup_epochs}
     by_step, by_epoch = (
         make_optimizer(recipe(**changed, train__schedule_by=unit).train, 10)._learning_rate
         for unit in ("step", "epoch")
     )
     rates = [float(by_epoch(step)) for step in range(40)]
-    assert rates == [float(by_step(step // 10 * 10)) for step in range(40)]
-    assert len(set(rates)) == 4 < len({float(by_step(step)) for step in range(40)})
+    np.testing.assert_allclose(rates[: 10 * len(climbing)], 0.01 * np.repeat(climbing, 10), rtol=1e-6)
+    later = range(10 * len(climbing), 40)
+    assert [rates[step] for step in later] == [float(by_step(step // 10 * 10)) for step in later]
+    assert len({float(by_step(step)) for step in later}) == len(later)
 
 
 def test_images_grow_until_they_are_whole(training_set: TrainingSet) -> None:  # noqa: F811
