@@ -29,5 +29,9 @@ class MistakesError(CompetitionError):
         super().__init__("\n".join([heading, *lines]))
 
 
+class DivergedError(CompetitionError):
+    """The loss of a training is no longer a number."""
+
+
 class UnreadableError(Exception):
     """One image file is damaged, cut short or no image; the text says why."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from competition import backend, building, checkpoints, decisions, scores
 from competition.batches import EpochBatches, TrainingSet
-from competition.errors import CompetitionError
+from competition.errors import CompetitionError, DivergedError
 from competition.inference import predict
 from competition.models import FAMILIES
 from competition.optimizers import make_optimizer
@@ -76,7 +76,8 @@ def fit(
         The model of the last epoch or, with ``patience_epochs``, that of the best; the earliest of equals.
 
     Raises:
-        CompetitionError: the model cannot be built for these images, or the loss is no longer a number.
+        CompetitionError: the model cannot be built for these images.
+        DivergedError: the loss is no longer a number.
     """
     params = recipe.train
     train_samples, val_samples = _parted(training_set, fold, fraction, seed)
@@ -106,14 +107,14 @@ def fit(
         epoch = Epoch(number, float("nan"), float("nan"), float("nan"), float(model.optimizer.learning_rate))
         epoch = replace(epoch, loss=trainer.epoch(batches))
         if not np.isfinite(epoch.loss):
-            raise _diverged(epoch, model)
+            raise _diverged(epoch, epochs, model)
         if fold is None:
             progress.add(epoch, keep=True)
         else:
             with trainer.averaged():
                 predicted = predict(model, target, training_set.images, training_set.rows[val_samples])
                 if not np.isfinite(predicted).all():  # the last step of the epoch was one too far
-                    raise _diverged(replace(epoch, loss=float("nan")), model)
+                    raise _diverged(replace(epoch, loss=float("nan")), epochs, model)
                 score = metric(truth, decisions.apply(decision, target.task, predicted))
                 epoch = replace(epoch, val_loss=scores.loss(target.task, truth, predicted), score=score)
                 best = progress.kept
@@ -186,11 +187,11 @@ class _Progress:
         self._save_seconds = self._saved_at - start
 
 
-def _diverged(epoch: Epoch, model: keras.Model) -> CompetitionError:
+def _diverged(epoch: Epoch, epochs: int, model: keras.Model) -> DivergedError:
     rate = float(model.optimizer.learning_rate)  # that of the step, not of the begin of the epoch
-    return CompetitionError(
-        f"the loss became {epoch.loss} in epoch {epoch.epoch} at a learning rate of {rate:.3g}; lower "
-        "train.learning_rate, or lengthen train.warmup_epochs"
+    return DivergedError(
+        f"the loss became {epoch.loss} in epoch {epoch.epoch + 1} of {epochs} at a learning rate of {rate:.3g}; lower "
+        "train.learning_rate, lengthen train.warmup_epochs, or set train.clip_norm (or train.precision: float32)"
     )
 
 

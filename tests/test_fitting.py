@@ -1,13 +1,14 @@
 """Fitting one model, on images so easy that a tiny model learns them in seconds."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from competition import backend
 from competition.batches import EpochBatches, TrainingSet
-from competition.errors import CompetitionError
+from competition.errors import CompetitionError, DivergedError
 from competition.models import FAMILIES
 from competition.policies import Policy, view_seed
 from competition.reading import load, overlay
@@ -145,8 +146,22 @@ def test_a_loss_that_is_no_number_names_epoch_and_rate(training_set: TrainingSet
     wild = recipe(
         train__optimizer="sgd", train__learning_rate=1e30, train__schedule="constant", model__batch_norm=False
     )
-    with pytest.raises(CompetitionError, match=r"in epoch \d+ at a learning rate of 1e\+30; lower train.learning_rate"):
+    with pytest.raises(DivergedError, match=r"in epoch \d of 3 at a learning rate of 1e\+30; lower train."):
         fit(wild, training_set)
+
+
+def test_the_stage_names_the_fold_whose_loss_is_no_number(
+    training_set: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from competition import fitting
+    from competition.stages.train import _train_one
+
+    def diverge(*arguments: object, **options: object) -> None:
+        raise DivergedError("the loss became nan")
+
+    monkeypatch.setattr(fitting, "fit", diverge)
+    with pytest.raises(CompetitionError, match=r"^fold 2, seed 1: the loss became nan$"):
+        _train_one(recipe(train__seeds=2), training_set, fold=2, number=1, until=None, seed=0, state=tmp_path)
 
 
 def test_softmax_is_a_family(training_set: TrainingSet) -> None:

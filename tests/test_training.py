@@ -154,7 +154,7 @@ def test_a_loss_that_diverged_in_the_last_step_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fitting, "predict", lambda *arguments: np.full((50, 2), np.nan, np.float32))
-    with pytest.raises(CompetitionError, match="the loss became nan in epoch 0 at a learning rate of"):
+    with pytest.raises(CompetitionError, match="the loss became nan in epoch 1 of 3 at a learning rate of"):
         fit(recipe(), training_set)
 
 

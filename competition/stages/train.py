@@ -14,7 +14,7 @@ from competition.artifacts import check_space, require, stage_folder, write_csv,
 from competition.batches import TrainingSet, read_training_set
 from competition.console import progress_bar, say
 from competition.decisions import Decision
-from competition.errors import CompetitionError
+from competition.errors import CompetitionError, DivergedError
 from competition.layout import (
     CONTRACT,
     ENV,
@@ -168,7 +168,10 @@ def _train_one(
 
         # The first seed of a fold is the one that `seeds: 1` has.
         of_fold = derive(seed, "train", "all" if fold is None else fold, *([number] if number else []))
-        fitted = fit(recipe, training_set, fold=fold, seed=of_fold, until=until, state=state, on_epoch=show)
+        try:
+            fitted = fit(recipe, training_set, fold=fold, seed=of_fold, until=until, state=state, on_epoch=show)
+        except DivergedError as error:
+            raise DivergedError(f"{name}: {error}") from None
     kept = fitted.kept
     say(f"  {tell(kept)} after epoch {kept.epoch + 1} of {len(fitted.history)}")
     return fitted
