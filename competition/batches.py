@@ -183,12 +183,13 @@ class EpochBatches:
 
 
 def side_share(params: TrainParams, epoch: int) -> float:
-    """Return the side of the images of an epoch as a share of the full one.
+    """Return the side of the images of an epoch as a share of the full one, which that of the last one always is.
 
     Source: sizes that grow while a network trains are Howard's for ImageNet in DAWNBench (2018), and Tan and Le,
     "EfficientNetV2" (2021).
     """
-    jumps = min(int(SIZE_JUMPS * epoch / (GROWN * params.epochs)), SIZE_JUMPS)
+    is_last = epoch == params.epochs - 1  # of one or two epochs it would not have come to the full side
+    jumps = SIZE_JUMPS if is_last else min(int(SIZE_JUMPS * epoch / (GROWN * params.epochs)), SIZE_JUMPS)
     return params.start_size + (1 - params.start_size) * jumps / SIZE_JUMPS
 
 

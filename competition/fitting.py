@@ -76,7 +76,8 @@ def fit(
         The model of the last epoch or, with ``patience_epochs``, that of the best; the earliest of equals.
 
     Raises:
-        CompetitionError: the model cannot be built for these images.
+        CompetitionError: the model cannot be built for these images, or more batches are to be accumulated than there
+            are in an epoch.
         DivergedError: the loss is no longer a number.
     """
     params = recipe.train
@@ -85,6 +86,12 @@ def fit(
     metric = find_metric(training_set.contract["metric"])
     decision = decisions.plain(metric, target.task, len(target.classes), target.at_least_one)
     batches = EpochBatches(training_set, train_samples, params, seed)
+    if params.accumulate_batches > len(batches):
+        raise CompetitionError(
+            f"train.accumulate_batches is {params.accumulate_batches}, and an epoch has {len(batches)} batches of "
+            f"{batches.size} samples, so it may end without a step; expected no more than it has: lower "
+            "train.accumulate_batches or train.batch_size"
+        )
 
     precision = backend.precision(params.precision)
     keras.utils.set_random_seed(derive(seed, "weights"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from competition import backend, fitting
-from competition.batches import EpochBatches, TrainingSet
+from competition.batches import EpochBatches, TrainingSet, side_share
 from competition.errors import CompetitionError
 from competition.mixing import cutmix, mixup
 from competition.models import FAMILIES
@@ -130,6 +130,11 @@ def test_accumulated_batches_make_one_step(training_set: TrainingSet) -> None:  
     for left, right in zip(whole, parts, strict=True):
         np.testing.assert_allclose(left, right, atol=1e-5)
     assert any(np.abs(left - right).max() > 1e-3 for left, right in zip(whole, small, strict=True))
+
+
+def test_an_epoch_has_a_step(training_set: TrainingSet) -> None:  # noqa: F811
+    with pytest.raises(CompetitionError, match=r"accumulate_batches is 4, and an epoch has 3 batches of 50 samples"):
+        fit(recipe(train__batch_size=50, train__accumulate_batches=4), training_set)
 
 
 def test_without_a_fold_all_samples_train(training_set: TrainingSet) -> None:  # noqa: F811
@@ -371,6 +376,12 @@ def test_images_grow_until_they_are_whole(training_set: TrainingSet) -> None:  #
         assert images.shape == (16, images.shape[1], images.shape[1], 1)
         sides.append(images.shape[1])
     assert sides == [4, 4, 5, 5, 7, 7, 8, 8, 8, 8]
+
+
+@pytest.mark.parametrize(("epochs", "shares"), [(1, [1.0]), (2, [0.4, 1.0]), (3, [0.4, 0.6, 1.0])])
+def test_the_last_epoch_has_whole_images(epochs: int, shares: list[float]) -> None:
+    params = recipe(train__start_size=0.4, train__epochs=epochs).train
+    assert [side_share(params, epoch) for epoch in range(epochs)] == pytest.approx(shares)
 
 
 def test_what_small_images_taught_serves_whole_ones(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811
