@@ -9,8 +9,10 @@ import pytest
 
 from competition import backend, checkpoints, fitting
 from competition.batches import EpochBatches, TrainingSet
+from competition.models import FAMILIES
 from competition.recipes import Recipe
 from tests.test_fitting import recipe, training_set  # noqa: F401  (a fixture)
+from tests.test_training import thaw
 
 EVERYTHING = {
     "model__block_dropout": 0.2, "model__dense_layers": 1, "model__dense_units": 8, "train__epochs": 5,
@@ -43,6 +45,17 @@ def same(one: fitting.Fitted | None, other: fitting.Fitted | None) -> bool:
     )
 
 
+def check_killed(params: Recipe, training_set: TrainingSet, state: Path) -> None:  # noqa: F811
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "SAVE_SHARE", math.inf)
+        untouched = fit(params, training_set, None)
+        assert fit(params, training_set, state, kill_after=1) is None
+        assert fit(params, training_set, state, kill_after=3) is None
+        trained = len(checkpoints.read_facts(state)["history"])
+        assert trained == 3  # the state of the epoch that was under way when it was killed is not there
+        assert same(fit(params, training_set, state), untouched)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -59,16 +72,32 @@ def test_killed_after_any_epoch(
     changed: dict[str, object],
     training_set: TrainingSet,  # noqa: F811
     tmp_path: Path,
+) -> None:
+    check_killed(recipe(**{**EVERYTHING, **changed}), training_set, tmp_path)
+
+
+def test_killed_before_and_after_layers_thaw(
+    training_set: TrainingSet,  # noqa: F811
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fitting, "SAVE_SHARE", math.inf)
-    params = recipe(**{**EVERYTHING, **changed})
-    untouched = fit(params, training_set, None)
-    assert fit(params, training_set, tmp_path, kill_after=1) is None
-    assert fit(params, training_set, tmp_path, kill_after=2) is None
-    trained = len(checkpoints.read_facts(tmp_path)["history"])
-    assert trained == 2  # the state of the epoch that was under way when it was killed is not there
-    assert same(fit(params, training_set, tmp_path), untouched)
+    """Right before, and an epoch after the new optimizer was begun; both in the midst of an accumulation."""
+    changed = {
+        "train__epochs": 4, "train__optimizer": "muon", "train__precision": "float16", "train__accumulate_batches": 4,
+        "train__average_decay": 0.9, "train__lookahead": 0.5, "train__schedule_by": "epoch", "train__warmup_epochs": 2,
+    }  # fmt: skip
+    thaw(monkeypatch)
+    check_killed(recipe(**changed), training_set, tmp_path)
+
+
+def test_killed_while_images_grow(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811
+    """And with all that batches may be made of."""
+    changed = {
+        "train__epochs": 5, "train__start_size": 0.9, "train__alternating_flip": True, "train__mixup": 1.0,
+        "train__cutmix": 1.0, "train__sampling": "balanced", "train__class_weights": "balanced",
+    }  # fmt: skip
+    speednet = FAMILIES["speednet"].schema(family="speednet", widths=(8,), convs_per_group=1)
+    check_killed(Recipe(model=speednet, train=recipe(**changed).train), training_set, tmp_path)
 
 
 def test_what_has_ended_is_not_trained_again(
