@@ -39,12 +39,16 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model, its validation predictions float32 (n, k), its epochs, and the one of them that it is."""
+    """A trained model, its validation predictions float32 (n, k), its epochs, and the one of them that it is.
+
+    ``seconds_before`` are those of the epochs that were found in the state and not trained again.
+    """
 
     model: keras.Model
     probabilities: np.ndarray
     history: list[Epoch]
     kept: Epoch
+    seconds_before: float
 
 
 def fit(
@@ -136,7 +140,7 @@ def fit(
         model.set_weights(progress.best_weights)
     else:
         trainer.keep_average()
-    return Fitted(model, progress.probabilities, progress.history, progress.kept)
+    return Fitted(model, progress.probabilities, progress.history, progress.kept, progress.seconds_before)
 
 
 @dataclass
@@ -149,6 +153,7 @@ class _Progress:
         kept: that of them that the model is to be.
         probabilities: its validation predictions.
         best_weights: its weights, where later epochs may be worse.
+        seconds_before: that the epochs took which were saved when it began.
     """
 
     state: Path | None
@@ -156,6 +161,8 @@ class _Progress:
     kept: Epoch | None = None
     probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     best_weights: list[np.ndarray] | None = None
+    seconds_before: float = 0.0
+    _began_at: float = field(default_factory=time.monotonic)
     _saved_at: float = field(default_factory=time.monotonic)
     _saved_epochs: int = 0
     _save_seconds: float = 0.0
@@ -173,6 +180,7 @@ class _Progress:
             return
         self.history = [Epoch(**epoch) for epoch in facts["history"]]
         self.kept, self._saved_epochs = self.history[facts["kept"]], len(self.history)
+        self.seconds_before = facts["seconds"]
         trainer.begin(len(self.history) - 1)  # as many weights are trained as there were when it was saved
         arrays = checkpoints.restore(self.state, trainer.model)
         self.probabilities = arrays.pop("probabilities")
@@ -188,7 +196,8 @@ class _Progress:
         best = {f"best {number}": array for number, array in enumerate(self.best_weights or [])}
         statistics = {f"statistic {number}": array for number, array in enumerate(trainer.statistics)}
         history = [asdict(epoch) for epoch in self.history]
-        facts = {"history": history, "kept": self.kept.epoch, "statistics": len(statistics)}
+        seconds = self.seconds_before + start - self._began_at
+        facts = {"history": history, "kept": self.kept.epoch, "statistics": len(statistics), "seconds": seconds}
         checkpoints.save(self.state, trainer.model, {"probabilities": self.probabilities, **statistics, **best}, facts)
         self._saved_at, self._saved_epochs = time.monotonic(), len(self.history)
         self._save_seconds = self._saved_at - start

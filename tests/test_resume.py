@@ -1,16 +1,24 @@
 """A fit that was killed goes on to the same last bit."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from competition import backend, checkpoints, fitting
 from competition.batches import EpochBatches, TrainingSet
+from competition.layout import ENV, HYPERPARAMETERS
 from competition.models import FAMILIES
+from competition.params import AugmentParams
 from competition.recipes import Recipe
+from competition.stages.augment import augment
+from competition.stages.prepare import prepare
+from competition.stages.train import train
+from tests.conftest import data_params, gala, prepare_params, write_folder
 from tests.test_fitting import recipe, training_set  # noqa: F401  (a fixture)
 from tests.test_training import thaw
 
@@ -122,6 +130,35 @@ def test_it_goes_on_from_the_last_save_however_old(
     fit(params, training_set, tmp_path, kill_after=3)
     assert len(checkpoints.read_facts(tmp_path)["history"]) == 1  # a second save would have been too dear
     assert same(fit(params, training_set, tmp_path), untouched)
+
+
+def test_the_seconds_of_what_was_found_are_told(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811
+    params, options = recipe(train__epochs=3), {"fold": 0, "seed": 1, "state": tmp_path}
+    saved = [0.0]
+    for until in (1, 2, 3):
+        assert fitting.fit(params, training_set, **options, until=until).seconds_before == saved[-1]
+        saved.append(checkpoints.read_facts(tmp_path)["seconds"])
+    assert saved == sorted(set(saved))
+
+
+def test_the_seconds_of_a_fold_are_those_of_all_its_seeds_and_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, out = write_folder(tmp_path / "raw", gala()), tmp_path / "train"
+    folders = {"prepared": tmp_path / "prepare", "augmented": tmp_path / "augment", "tuned": tmp_path / "tune"}
+    prepare(prepare_params(), data_params(raw), out=folders["prepared"], seed=1)
+    augment(AugmentParams(views=0, policy=()), prepared=folders["prepared"], out=folders["augmented"], seed=1)
+    write_folder(folders["tuned"], {HYPERPARAMETERS: b"{}"})
+    original = fitting.fit
+
+    def go_on(*arguments: Any, **options: Any) -> fitting.Fitted:
+        return dataclasses.replace(original(*arguments, **options), seconds_before=1000)
+
+    monkeypatch.setattr(fitting, "fit", go_on)
+    params = recipe(train__epochs=1, train__seeds=2, train__folds=2, train__batch_size=2)
+    train(params, **folders, out=out, state=tmp_path / "state", seed=1, threads=2)
+    seconds = json.loads((out / ENV).read_text())["fold_seconds"]
+    assert [int(each // 1000) for each in seconds.values()] == [2, 2]
 
 
 def test_until_is_a_part_of_the_whole(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811

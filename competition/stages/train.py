@@ -80,7 +80,8 @@ def train(
         history.csv: fold (all for refit), seed, epoch, loss, val_loss, score (the metric, without decision),
             learning_rate.
         mistakes.png: the samples most surely taken for another class.
-        env.json: time, versions, machine. The one file whose bytes differ from run to run.
+        env.json: time (of a fold also what a killed run had taken for the epochs that are gone on with), versions,
+            machine. The one file whose bytes differ from run to run.
 
     A healthy run:
         On the bundled digits: accuracy 0.99 on 1,347 samples out of fold.
@@ -103,7 +104,7 @@ def train(
         predictions, predicted, seconds, names = [], [], {}, []
         folds: list[int | None] = [*range(recipe.train.folds), *([None] if recipe.train.refit else [])]
         for fold in folds:
-            fold_start, of_seeds = time.monotonic(), []
+            fold_start, seconds_before, of_seeds = time.monotonic(), 0.0, []
             until = _refit_epochs(histories) if fold is None else None
             for number in range(recipe.train.seeds):
                 names.append(weights(fold, number))
@@ -114,10 +115,11 @@ def train(
                 key = {"fold": "all" if fold is None else fold, "seed": number, "kept": fitted.kept.epoch}
                 histories.append(pd.DataFrame([{**key, **asdict(epoch)} for epoch in fitted.history]))
                 of_seeds.append(fitted.probabilities)
+                seconds_before += fitted.seconds_before
             if fold is not None:
                 predictions.append(np.mean(of_seeds, axis=0, dtype=np.float64).astype(np.float32))
                 predicted.append(np.flatnonzero(training_set.folds == fold))
-            seconds["all" if fold is None else str(fold)] = round(time.monotonic() - fold_start, 3)
+            seconds["all" if fold is None else str(fold)] = round(seconds_before + time.monotonic() - fold_start, 3)
         positions, raw = np.concatenate(predicted), np.concatenate(predictions)
         order = np.argsort(positions)
         positions, raw = positions[order], raw[order]
