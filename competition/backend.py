@@ -147,15 +147,17 @@ def seed_generator(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def jit(deterministic: bool) -> bool:
-    """Return whether a training step is compiled as a whole.
+def jit(model: Any, deterministic: bool) -> bool:
+    """Return whether the training step of a model is compiled as a whole.
 
-    JAX needs it. TensorFlow gains by it on a card, where it may change the bits; on a CPU it is slower with it.
+    JAX needs it. TensorFlow gains by it on a card, where it may change the bits. On a CPU it is slower with it, and on
+    several cards it fails: what it has compiled reaches the copy of the model on one only.
     """
     import keras
 
     name = keras.backend.backend()
-    return name == "jax" or (name == "tensorflow" and not deterministic and not device().startswith("cpu"))
+    is_faster = not deterministic and replicas(model) == 1 and not device().startswith("cpu")
+    return name == "jax" or (name == "tensorflow" and is_faster)
 
 
 def device_count(batch_size: int) -> int:

@@ -269,7 +269,7 @@ class _Trainer:
         averages = self._averages()  # of the optimizer before
         loss = _loss(self._target, self._recipe.train.label_smoothing)
         with backend.scope(self.model):
-            self.model.compile(optimizer, loss, jit_compile=backend.jit(self._recipe.train.deterministic))
+            self.model.compile(optimizer, loss, jit_compile=backend.jit(self.model, self._recipe.train.deterministic))
             self.model.optimizer.build(self.model.trainable_variables)  # now, so that its variables are in one order
         for variable, average in zip(self.model.trainable_variables, self._averages().values(), strict=False):
             (value,) = _values([averages.get(variable.path, variable)])
