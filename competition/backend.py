@@ -122,16 +122,38 @@ def threads_used(threads: int | str) -> int:
 def precision(wanted: str) -> str:
     """Return what a ``precision`` parameter means on this machine: float32, bfloat16 or float16.
 
-    A card computes bfloat16 faster, and so does a CPU that has AMX. AVX-512 with bfloat16 is faster on AMD's CPUs, but
-    on Intel's it has little more than half the rate of float32: a Xeon whose AMX is hidden by its virtual machine did
-    163 GFLOP/s of training for 292. Without either it is far slower.
+    NVIDIA's cards are fast at bfloat16 from compute capability 8.0 on, at float16 from 7.0 on; others do not tell.
+    A CPU that has AMX computes bfloat16 faster. AVX-512 with bfloat16 is faster on AMD's CPUs, but on Intel's it has
+    little more than half the rate of float32: a Xeon whose AMX is hidden by its virtual machine did 163 GFLOP/s of
+    training for 292. Without either it is far slower.
     """
     if wanted != "auto":
         return wanted
     if not device().startswith("cpu"):
-        return "bfloat16"
+        return "bfloat16" if _capability() >= 8 else "float16" if _capability() == 7 else "float32"
     cpu = cpu_features()
     return "bfloat16" if "amx_bf16" in cpu or {"AuthenticAMD", "avx512_bf16"} <= cpu else "float32"
+
+
+def _capability() -> int:
+    """Return the compute capability of the card, without what stands after the point; 0 where it is not known."""
+    import keras
+
+    name = keras.backend.backend()
+    if name == "torch":
+        import torch
+
+        return torch.cuda.get_device_capability()[0]
+    if name == "jax":
+        import jax
+
+        whole = getattr(jax.devices()[0], "compute_capability", "").partition(".")[0]
+        return int(whole) if whole.isdigit() else 0  # AMD's are named otherwise
+    import tensorflow as tf
+
+    cards = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(cards[0]) if cards else {}
+    return details.get("compute_capability", (0, 0))[0]
 
 
 def seed_generator(seed: int) -> None:
