@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from competition.parallel import cores
 
 # Beginnings of names of what may change the bits of a result.
 SETTINGS = ("KERAS_", "TF_ENABLE_", "TF_DISABLE_", "TF_XLA_", "TF_CUDNN_", "TF_GPU_", "XLA_", "ONEDNN_", "DNNL_",
-            "OMP_", "MKL_", "JAX_", "TORCH_", "CUBLAS_", "NVIDIA_TF32")  # fmt: skip
+            "OMP_", "MKL_", "JAX_", "TORCH_", "CUBLAS_", "CUDA_DEVICE_ORDER", "NVIDIA_TF32")  # fmt: skip
 
 # Keras imports these where they are installed, for wrappers and converters that nothing here uses: a second each.
 UNUSED = {"sklearn", "jax"}
+
+DEVICES, DRIVER = Path("/dev"), Path("/proc/driver/nvidia")  # where Linux tells of NVIDIA's cards
 
 
 def start(threads: int | str, deterministic: bool = True) -> None:
@@ -35,7 +38,7 @@ def start(threads: int | str, deterministic: bool = True) -> None:
     """
     name = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if Path("/dev/nvidia0").exists() else "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if (DEVICES / "nvidia0").exists() else "3")
     count = threads_used(threads)
     if name == "jax":
         os.environ["NPROC"] = str(count)  # that its runtime asks for the size of its pool, once
@@ -317,15 +320,29 @@ def settings() -> dict[str, str]:
     return {"KERAS_BACKEND": "tensorflow", **chosen}
 
 
+def visible_cards() -> list[str]:
+    """Return the graphics cards that models may run on, as CUDA_VISIBLE_DEVICES names them: number or identity."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        # The devices may appear with their first use only; in a container, the driver may tell of all of the machine.
+        found = [*DEVICES.glob("nvidia[0-9]*")] or [*DRIVER.glob("gpus/*")]
+        return [str(number) for number, _ in enumerate(found)]
+    names = (name.strip() for name in named.split(","))
+    return list(takewhile(lambda name: name and not name.startswith("-"), names))  # -1 hides all that follow
+
+
 def cards() -> list[str]:
-    """Return the graphics cards and their driver, as Linux tells them; empty without, or where they are hidden."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return []
-    driver = Path("/proc/driver/nvidia")
-    infos = sorted(driver.glob("gpus/*/information"))
-    models = [line.partition(":")[2].strip() for info in infos for line in info.read_text().splitlines()[:1]]
-    version = (driver / "version").read_text().splitlines()[:1] if models else []
+    """Return the models of the visible graphics cards, and their driver; empty where there are none."""
+    infos = [info.read_text() for info in sorted(DRIVER.glob("gpus/*/information"))]
+    models = [_card_model(name, infos) for name in visible_cards()] if infos else []
+    version = (DRIVER / "version").read_text().splitlines()[:1] if models else []
     return [*models, *version]
+
+
+def _card_model(name: str, infos: list[str]) -> str:
+    """Return the model of a card from what the driver tells of all; of a part of one (MIG), its name."""
+    told = infos[int(name) :][:1] if name.isdigit() else [info for info in infos if name in info]
+    return next((info.splitlines()[0].partition(":")[2].strip() for info in told), name)
 
 
 def device() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from competition import backend
-from competition.versions import versions
+from competition.versions import cuda_versions, versions
 
 PACKAGES = ("tensorflow", "jax", "jaxlib", "torch", "keras", "keras-tuner", "optuna", "albumentations",
             "opencv-python-headless", "numpy", "pandas", "scikit-learn", "dvc")  # fmt: skip
@@ -18,7 +18,7 @@ def describe(threads: int | str) -> dict[str, Any]:
     changes = _git("status", "--porcelain", "--untracked-files=normal", "--", "competition", "params.yaml", "dvc.yaml")
     return {
         "python": platform.python_version(),
-        "packages": versions(PACKAGES),
+        "packages": {**versions(PACKAGES), **cuda_versions()},
         "backend": os.environ.get("KERAS_BACKEND", ""),
         "device": backend.device(),
         "cards": backend.cards(),

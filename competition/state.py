@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from competition import backend
-from competition.versions import versions
+from competition.versions import cuda_versions, versions
 
 PACKAGE = Path(__file__).parent
 VERSIONS = ("tensorflow", "jax", "jaxlib", "torch", "keras", "numpy", "albumentations", "opencv-python-headless",
@@ -21,7 +21,9 @@ CHUNK_BYTES = 1 << 24
 KEPT = 3  # states of a stage, so that one may try other parameters and come back
 
 
-def keyed(root: Path, stage: str, parameters: Any, inputs: list[Path], threads: int | str) -> Path:
+def keyed(
+    root: Path, stage: str, parameters: Any, inputs: list[Path], threads: int | str, *, one_card: bool = False
+) -> Path:
     """Return the folder of a stage's state, and remove those that have not been asked for longest.
 
     Args:
@@ -30,10 +32,12 @@ def keyed(root: Path, stage: str, parameters: Any, inputs: list[Path], threads: 
         parameters: all that may change the result, as JSON can hold it.
         inputs: files whose content may; at about a gigabyte a second.
         threads: CPU threads of a model.
+        one_card: whether a model has one of the cards, and is not spread over all.
     """
     digest = hashlib.blake2b(json.dumps(parameters, sort_keys=True).encode(), digest_size=16)
-    machine = [backend.settings(), backend.cards(), backend.threads_used(threads), sorted(backend.cpu_features())]
-    digest.update(json.dumps([versions(VERSIONS), machine], sort_keys=True).encode())
+    cards = list(dict.fromkeys(backend.cards())) if one_card else backend.cards()
+    machine = [backend.settings(), cards, backend.threads_used(threads), sorted(backend.cpu_features())]
+    digest.update(json.dumps([versions(VERSIONS), cuda_versions(), machine], sort_keys=True).encode())
     for path in [*sorted(PACKAGE.rglob("*.py")), *inputs]:
         digest.update(path.name.encode())
         with path.open("rb") as file:

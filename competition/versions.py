@@ -13,3 +13,9 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def cuda_versions() -> dict[str, str]:
+    """Return the versions of the packages by which models run on NVIDIA's cards, as CUDA and cuDNN."""
+    found = [(str(each.name).lower().replace("_", "-"), each.version) for each in importlib.metadata.distributions()]
+    return {name: version for name, version in sorted(found) if name.startswith(("nvidia-", "jax-cuda"))}

@@ -1,13 +1,15 @@
 """What is done where there are graphics cards. Fakes stand in for them."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import pytest
 import tensorflow as tf
 
-from competition import backend
+from competition import backend, environment
+from competition.state import keyed
 
 
 def model(copies: int) -> SimpleNamespace:
@@ -61,3 +63,67 @@ def test_the_precision_is_one_that_the_card_is_fast_at(monkeypatch: pytest.Monke
     tells(monkeypatch, told)
     assert backend.precision("auto") == chosen
     assert backend.precision("float32") == "float32"
+
+
+@pytest.fixture
+def two_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Linux tell of two cards."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("DEVICES", "DRIVER"):
+        monkeypatch.setattr(backend, name, tmp_path / name)
+        (tmp_path / name).mkdir()
+    for number, model in enumerate(("Tesla T4", "A100")):
+        (tmp_path / f"DEVICES/nvidia{number}").touch()
+        card = tmp_path / f"DRIVER/gpus/0000:0{number}:00.0"
+        card.mkdir(parents=True)
+        (card / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 42\nGPU UUID: \t GPU-{number}ab-cd\n")
+    (tmp_path / "DEVICES/nvidiactl").touch()
+    (tmp_path / "DRIVER/version").write_text("driver 580\nGCC 12\n")
+
+
+@pytest.mark.parametrize(
+    ("visible", "cards"),
+    [
+        (None, ["Tesla T4", "A100"]),
+        ("1", ["A100"]),
+        ("1, 0", ["A100", "Tesla T4"]),
+        ("0,-1,1", ["Tesla T4"]),
+        ("GPU-1ab", ["A100"]),
+        ("MIG-7", ["MIG-7"]),
+        ("", []),
+        ("-1", []),
+    ],
+)
+def test_the_cards_are_those_that_are_visible(
+    two_cards: None, monkeypatch: pytest.MonkeyPatch, visible: str | None, cards: list[str]
+) -> None:
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert backend.cards() == cards + ["driver 580"] * bool(cards)
+    assert len(backend.visible_cards()) == len(cards)
+
+
+def test_without_a_card_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "DRIVER", tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert backend.cards() == []
+
+
+def test_the_state_belongs_to_the_cards_and_to_what_computes_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key(cards: list[str], one_card: bool = False) -> str:
+        monkeypatch.setattr(backend, "cards", lambda: cards)
+        return keyed(tmp_path / "state", "train", {}, [], 1, one_card=one_card).name
+
+    one, two = ["T4", "driver"], ["T4", "T4", "driver"]
+    assert key(one) == key(one, one_card=True) == key(two, one_card=True)
+    keys = [key([]), key(one), key(two), key(["A100", "driver"])]
+    installed = tmp_path / "nvidia_cudnn_cu12-9.1.dist-info"
+    installed.mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for version in ("9.1", "9.2"):
+        (installed / "METADATA").write_text(f"Name: nvidia-cudnn-cu12\nVersion: {version}\n")
+        keys.append(key(one))
+        assert environment.describe(1)["packages"]["nvidia-cudnn-cu12"] == version
+    assert len(set(keys)) == len(keys) == 6

@@ -609,11 +609,13 @@ def recipe(**changed: object) -> Recipe:
 def test_only_what_may_change_a_score_is_in_the_key(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from competition import backend
     from competition.stages.tune import _plan
 
     def key(made: Path = prepared, seed: int = 1, of: Recipe | None = None, **changed: object) -> str:
         params = plan(**changed).params  # type: ignore[arg-type]
-        return _plan(params, of or recipe(), made / "prepare", made / "augment", tmp_path / "state", seed, 1)[0].key
+        folders, is_alone = (made / "prepare", made / "augment", tmp_path / "state"), params.workers == 1
+        return _plan(params, of or recipe(), *folders, seed, 1, is_alone)[0].key
 
     same = {"trials": 99, "minutes": 9, "tuner": "tpe", "space": FEW, "workers": 3, "prune": True, "finalists": 2}
     assert key(**same) == key() == key(of=recipe(train__epochs=50, train__folds=2))
@@ -634,7 +636,11 @@ def test_only_what_may_change_a_score_is_in_the_key(
     for name in ("XLA_FLAGS", "KERAS_BACKEND"):
         monkeypatch.setenv(name, "other")
         keys.append(key())
-    assert len(set(keys)) == len(keys) == 15
+    for cards in (["T4"], ["T4", "T4"]):
+        monkeypatch.setattr(backend, "cards", lambda cards=cards: [*cards, "driver"])
+        keys.append(key())
+        assert key(workers=2) == keys[15]  # a worker has one card, one that is alone has all
+    assert len(set(keys)) == len(keys) == 17
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from competition import backend
 from competition.errors import CompetitionError
 from competition.search.outcomes import Attempt, Evaluate, Outcome, Search, Task
 from competition.search.processes import TRIALS_PER_PROCESS, Child, portable
@@ -300,10 +301,7 @@ class _Crew:
 
 def _card(number: int) -> str | None:
     """Return which of several graphics cards is a worker's; None if there are not several."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    cards = [*filter(None, visible.split(","))] if visible is not None else [
-        str(place) for place, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))
-    ]  # fmt: skip
+    cards = backend.visible_cards()
     return cards[number % len(cards)] if len(cards) > 1 else None
 
 
@@ -316,8 +314,6 @@ def _introduce(name: str, address: Address) -> None:
 
 def _chief(pipe: Connection, search: Search, listen: Address, folder: Path) -> None:
     """Be the chief: serve until killed."""
-    from competition import backend
-
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # it trains nothing
     backend.start(1)
     _introduce(CHIEF, listen)
@@ -410,7 +406,7 @@ def _ask(pipe: Connection, work: Work, name: str, most_trials: int, patience: fl
                 raise CompetitionError(
                     f"the search at {work.chief} is another one; the same are wanted: seed, model, train, the epochs, "
                     "fraction and fold of tune, data/prepare, data/augment, this package and those it uses, threads "
-                    "(auto: the cores, shared out over tune.workers), the CPU's features, the cards"
+                    "(auto: the cores, shared out over tune.workers), the CPU's features, the models of the cards"
                 )
             tuner.run()
             return Stop()

@@ -103,12 +103,12 @@ def tune(
             (folder / HYPERPARAMETERS).write_text("{}\n")
             say("tune: no search; train takes the values of params.yaml")
             return
-        plan, training, results = _plan(params, recipe, prepared, augmented, state, seed, threads)
+        is_alone = params.workers == 1 and listen is None
+        plan, training, results = _plan(params, recipe, prepared, augmented, state, seed, threads, is_alone)
         told_before = _forecast(params, training, prepared)
         say(f"tune: {told_before or 'no forecast, for only Keras knows the shapes of these models'}")
         if results.known:
             say(f"tune: up to {results.known} trainings are known from before, and take no time")
-        is_alone = params.workers == 1 and listen is None
         with Board(plan, metric.name) as board, TrialProcess(training) if is_alone else nullcontext(training) as apart:
             if is_alone:  # KerasTuner needs Keras here too; the process imports it meanwhile
                 backend.start(training.threads, recipe.train.deterministic)
@@ -170,16 +170,26 @@ def work(
         say(f"  trial {trial.number}: {score}")
 
     with TemporaryDirectory() as folder:
-        plan, training, results = _plan(params, recipe, prepared, augmented, Path(folder), seed, threads)
+        plan, training, results = _plan(params, recipe, prepared, augmented, Path(folder), seed, threads, False)
         say(f"tune: works for the search at {address}")
         lend_a_hand(plan, training, results, address, show)
     say("tune: the search has no trial any more")
 
 
 def _plan(
-    params: TuneParams, recipe: Recipe, prepared: Path, augmented: Path, state: Path, seed: int, threads: int | str
+    params: TuneParams,
+    recipe: Recipe,
+    prepared: Path,
+    augmented: Path,
+    state: Path,
+    seed: int,
+    threads: int | str,
+    is_alone: bool,
 ) -> tuple[Search, Training, Results]:
-    """Say what is searched, how a trial is trained, and what is known of it."""
+    """Say what is searched, how a trial is trained, and what is known of it.
+
+    A trial of the only worker is spread over all cards, one of several workers has one of them: other bits.
+    """
     recipe = overlay(recipe, {"train.epochs": params.epochs})
     shared = max(1, cores() // params.workers) if threads == "auto" else int(threads)
     parameters = {
@@ -191,7 +201,7 @@ def _plan(
     arrays = require(prepared / pixels("train"), "compete prepare")
     samples = require(prepared / SAMPLES, "compete prepare")
     inputs = [prepared / CONTRACT, samples, arrays, augmented / POLICY, *recipe.files]
-    folder = keyed(state, "tune", parameters, inputs, shared)
+    folder = keyed(state, "tune", parameters, inputs, shared, one_card=not is_alone)
     contract = read_json(prepared / CONTRACT)
     shape = open_array(arrays).shape[1:]
     plan = Search(
