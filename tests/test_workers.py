@@ -338,6 +338,18 @@ def test_workers_have_a_card_each_where_there_are_several(monkeypatch: pytest.Mo
         assert [workers._card(number) for number in range(3)] == cards
 
 
+def test_whoever_joins_or_stands_in_has_one_card_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spread over all, its trials would come to other bits than those of the others."""
+    given: list[Any] = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    monkeypatch.setattr(workers, "Child", lambda work, *arguments: given.append(arguments[1:3]))
+    listening = workers._Crew(None, Address("127.0.0.1", 1), ["worker-0", "worker-1"], print)  # type: ignore[arg-type]
+    joined = workers._Crew(None, None, ["worker-a"], print)  # type: ignore[arg-type]
+    for crew, name in ((listening, "worker-1"), (listening, "worker-a"), (joined, "worker-a")):
+        crew._start(name)
+    assert given == [("worker-1", "3"), ("worker-a", "2"), ("worker-a", "2")]
+
+
 def blocks() -> None:
     """Print whether the first process that this one starts hears Ctrl-C, as soon as it is there."""
     child = processes.Child(idle)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from competition.batches import TrainingSet
 
 REASON_LETTERS = 300  # of a framework's message, which may quote the whole model
-NO_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError", "RESOURCE_EXHAUSTED")
+NO_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError", "RESOURCE_EXHAUSTED",
+             "CUDA_ERROR_OUT_OF_MEMORY", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED",
+             "CUDA error: out of memory")  # fmt: skip
 
 
 @dataclass(frozen=True)

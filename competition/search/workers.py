@@ -216,9 +216,9 @@ class _Crew:
         if name == CHIEF:
             child = Child(_chief, self._work.search, self._listen, self._work.results.scratch / name)
         else:
-            card = _card(self._names.index(name)) if self._listen and name in self._names else None
+            place = self._names.index(name) if name in self._names else 0  # who stands in for another machine's
             patience = None if self._listen else PATIENCE_SECONDS
-            child = Child(_worker, self._work, name, card, most_trials, patience)
+            child = Child(_worker, self._work, name, _card(place), most_trials, patience)
         self.processes[name] = child
 
     def watch(self) -> None:
