@@ -1,6 +1,7 @@
 """Start Keras: the backend, its threads, its determinism. The only module that imports TensorFlow."""
 
 import gc
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -67,6 +68,31 @@ def start(threads: int | str, deterministic: bool = True) -> None:
 
         torch.set_num_threads(count)
         torch.use_deterministic_algorithms(deterministic)
+    if multiprocessing.parent_process() is None:  # else each process of a search would say it
+        tell_missed_card()
+
+
+def tell_missed_card() -> None:
+    """Say that there is a card which models do not run on: TensorFlow's own remark is left out. JAX makes one."""
+    name = os.environ["KERAS_BACKEND"]
+    card = DEVICES / "nvidia0"
+    if name == "jax" or not (card.exists() and visible_cards()):
+        return
+    if name == "torch":
+        import torch
+
+        is_missed, remedy = not torch.cuda.is_available(), "install PyTorch with its CUDA"
+    else:
+        import tensorflow as tf
+
+        is_missed = not tf.config.list_physical_devices("GPU")
+        remedy = "pip install -c constraints.txt -e '.[gpu]'"
+    if is_missed:
+        print(
+            f"compete: there is {card}, but {name} lists no graphics card, so models run on the CPU; {remedy}, see "
+            "whether nvidia-smi lists the card, or set CUDA_VISIBLE_DEVICES=-1 where this is meant",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
 
 
 @contextmanager

@@ -12,6 +12,11 @@ from competition import backend, environment
 from competition.state import keyed
 
 
+@pytest.fixture(scope="module", autouse=True)
+def started() -> None:
+    backend.start(2)  # before the first test that asks for a device: afterwards TensorFlow takes no other number
+
+
 def model(copies: int) -> SimpleNamespace:
     """Return what stands for a model that is spread over so many cards."""
     return SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=copies))
@@ -127,3 +132,49 @@ def test_the_state_belongs_to_the_cards_and_to_what_computes_on_them(
         keys.append(key(one))
         assert environment.describe(1)["packages"]["nvidia-cudnn-cu12"] == version
     assert len(set(keys)) == len(keys) == 6
+
+
+@pytest.mark.parametrize(
+    ("visible", "lists", "is_told"),
+    [(None, [], True), ("0", [], True), ("-1", [], False), ("", [], False), (None, ["card"], False)],
+)
+def test_a_card_that_is_not_used_is_told(
+    two_cards: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    visible: str | None,
+    lists: list[str],
+    is_told: bool,
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: lists)
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda card, grows: None)
+    told = "nvidia0, but tensorflow lists no graphics card, so models run on the CPU; pip install -c constraints.txt"
+    backend.start(2)
+    assert capsys.readouterr().err.count(told) == is_told
+    monkeypatch.setattr(backend.multiprocessing, "parent_process", lambda: "a search")
+    backend.start(2)
+    assert not capsys.readouterr().err
+
+
+def test_torch_is_asked_for_its_card_and_jax_makes_a_remark_of_its_own(
+    two_cards: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, lists, is_told in (("torch", False, True), ("torch", True, False), ("jax", False, False)):
+        monkeypatch.setenv("KERAS_BACKEND", name)
+        cuda = SimpleNamespace(is_available=lambda lists=lists: lists)
+        monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+        backend.tell_missed_card()
+        assert capsys.readouterr().err.count("torch lists no graphics card") == is_told
+
+
+def test_without_a_card_nothing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(backend, "DEVICES", tmp_path)
+    backend.tell_missed_card()
+    assert not capsys.readouterr().err
