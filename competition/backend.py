@@ -69,10 +69,10 @@ def start(threads: int | str, deterministic: bool = True) -> None:
         torch.set_num_threads(count)
         torch.use_deterministic_algorithms(deterministic)
     if multiprocessing.parent_process() is None:  # else each process of a search would say it
-        tell_missed_card()
+        _tell_missed_card()
 
 
-def tell_missed_card() -> None:
+def _tell_missed_card() -> None:
     """Say that there is a card which models do not run on: TensorFlow's own remark is left out. JAX makes one."""
     name = os.environ["KERAS_BACKEND"]
     card = DEVICES / "nvidia0"

@@ -166,7 +166,7 @@ def test_torch_is_asked_for_its_card_and_jax_makes_a_remark_of_its_own(
         monkeypatch.setenv("KERAS_BACKEND", name)
         cuda = SimpleNamespace(is_available=lambda lists=lists: lists)
         monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-        backend.tell_missed_card()
+        backend._tell_missed_card()
         assert capsys.readouterr().err.count("torch lists no graphics card") == is_told
 
 
@@ -176,5 +176,5 @@ def test_without_a_card_nothing_is_told(
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr(backend, "DEVICES", tmp_path)
-    backend.tell_missed_card()
+    backend._tell_missed_card()
     assert not capsys.readouterr().err

@@ -18,7 +18,6 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -349,18 +348,6 @@ def test_whoever_joins_or_stands_in_has_one_card_too(monkeypatch: pytest.MonkeyP
     for crew, name in ((listening, "worker-1"), (listening, "worker-a"), (joined, "worker-a")):
         crew._start(name)
     assert [arguments[1:3] for arguments in given] == [("worker-1", "3"), ("worker-a", "2"), ("worker-a", "2")]
-    assert [arguments[-1] for arguments in given] == [True, False, True]  # the first of each says if no card is used
-
-
-@pytest.mark.parametrize("is_first", [True, False])
-def test_the_first_worker_says_that_no_card_is_used(is_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(workers.backend, "tell_missed_card", lambda: said.append("no card"))
-    monkeypatch.setattr(workers, "_ask", lambda *arguments: "asked")
-    monkeypatch.setattr(threading, "Event", lambda: SimpleNamespace(wait=lambda: None))
-    work = SimpleNamespace(evaluate=Fake())
-    workers._worker(SimpleNamespace(send=said.append), work, "worker-0", None, 1, None, is_first)  # type: ignore[arg-type]
-    assert said == ["no card"] * is_first + ["asked"]
 
 
 def blocks() -> None:

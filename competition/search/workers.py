@@ -205,7 +205,6 @@ class _Crew:
         self._doing: dict[str, Task] = {}  # by the workers here
         self._deaths: dict[str, int] = {}  # since a trial has ended
         self._since: dict[tuple[int, str], float] = {}  # when a trial was first heard to run
-        self._worked = False  # whether a worker was started
 
     def start(self) -> None:
         """Start all that do not run."""
@@ -219,8 +218,7 @@ class _Crew:
         else:
             place = self._names.index(name) if name in self._names else 0  # who stands in for another machine's
             patience = None if self._listen else PATIENCE_SECONDS
-            child = Child(_worker, self._work, name, _card(place), most_trials, patience, not self._worked)
-            self._worked = True
+            child = Child(_worker, self._work, name, _card(place), most_trials, patience)
         self.processes[name] = child
 
     def watch(self) -> None:
@@ -367,15 +365,13 @@ def _tell(pipe: Connection, oracle: "Oracle") -> None:
 
 
 def _worker(
-    pipe: Connection, work: Work, name: str, card: str | None, most_trials: int, patience: float | None, is_first: bool
+    pipe: Connection, work: Work, name: str, card: str | None, most_trials: int, patience: float | None
 ) -> None:
     """Be a worker: ask for trials until there is none, or it is time for a new process."""
     if card is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = card
     try:
         work.evaluate.start()
-        if is_first:
-            backend.tell_missed_card()
         pipe.send(_ask(pipe, work, name, most_trials, patience))
     except Exception as error:
         pipe.send(portable(error))
