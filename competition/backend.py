@@ -43,6 +43,10 @@ def start(threads: int | str, deterministic: bool = True) -> None:
     count = threads_used(threads)
     if name == "jax":
         os.environ["NPROC"] = str(count)  # that its runtime asks for the size of its pool, once
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else the first of two takes most of a card
+        flags = os.environ.get("XLA_FLAGS", "")
+        if deterministic and "xla_gpu_deterministic_ops" not in flags:  # without, a card's sums may differ
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     if name == "torch" and deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without, CUDA's products refuse to be equal
     try:

@@ -21,6 +21,7 @@ BACKENDS = [
     )
     for name in ("jax", "torch")
 ]
+ONE_DEVICE = "--xla_force_host_platform_device_count=1"  # a flag of XLA as good as any
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -68,6 +69,32 @@ print(sum(name.startswith("tf_XLAEigen") for name in names))
     environment = {**os.environ, "KERAS_BACKEND": backend}
     said = subprocess.check_output([sys.executable, "-c", asked], cwd=ROOT, env=environment, text=True)
     assert said == f"{count}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "deterministic", "flags"),
+    [
+        ("", True, "--xla_gpu_deterministic_ops=true"),
+        ("", False, ""),
+        (ONE_DEVICE, True, f"{ONE_DEVICE} --xla_gpu_deterministic_ops=true"),
+        ("--xla_gpu_deterministic_ops=false", True, "--xla_gpu_deterministic_ops=false"),
+    ],
+)
+@pytest.mark.parametrize("backend", BACKENDS[:1])
+def test_jax_is_deterministic_on_a_card_too(backend: str, given: str, deterministic: bool, flags: str) -> None:
+    """A CPU takes the flag as well. And no process takes a card's memory before it needs it."""
+    asked = f"""
+import os
+from competition import backend
+backend.start(1, {deterministic})
+assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+import jax
+assert jax.numpy.ones(9).sum() == 9
+print(os.environ["XLA_FLAGS"])
+"""
+    environment = {**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": given}
+    said = subprocess.check_output([sys.executable, "-c", asked], cwd=ROOT, env=environment, text=True)
+    assert said == f"{flags}\n"
 
 
 def test_tensorflow_comes_without_sklearn_and_jax() -> None:
