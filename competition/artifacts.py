@@ -112,6 +112,8 @@ def fingerprint(prepared: Path) -> str:
     """Tell one data/prepare from another by its samples, their rows and its training images."""
     contract = read_json(require(prepared / CONTRACT, "compete prepare"))
     digest = hashlib.blake2b((prepared / SAMPLES).read_bytes(), digest_size=16)
+    if "pixels" not in contract:
+        raise CompetitionError(f"{prepared / CONTRACT} has no hash of the images; run 'compete prepare' again")
     digest.update(contract["pixels"].encode())
     return digest.hexdigest()
 

@@ -39,7 +39,7 @@ def start(threads: int | str, deterministic: bool = True) -> None:
     """
     name = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if (DEVICES / "nvidia0").exists() else "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _has_card() else "3")
     count = threads_used(threads)
     if name == "jax":
         os.environ["NPROC"] = str(count)  # that its runtime asks for the size of its pool, once
@@ -76,11 +76,14 @@ def start(threads: int | str, deterministic: bool = True) -> None:
         _tell_missed_card()
 
 
+def _has_card() -> bool:
+    return any(DEVICES.glob("nvidia[0-9]*"))
+
+
 def _tell_missed_card() -> None:
     """Say that there is a card which models do not run on: TensorFlow's own remark is left out. JAX makes one."""
     name = os.environ["KERAS_BACKEND"]
-    card = DEVICES / "nvidia0"
-    if name == "jax" or not (card.exists() and visible_cards()):
+    if name == "jax" or not (_has_card() and visible_cards()):
         return
     if name == "torch":
         import torch
@@ -93,8 +96,8 @@ def _tell_missed_card() -> None:
         remedy = "pip install -c constraints.txt -e '.[gpu]'"
     if is_missed:
         print(
-            f"compete: there is {card}, but {name} lists no graphics card, so models run on the CPU; {remedy}, see "
-            "whether nvidia-smi lists the card, or set CUDA_VISIBLE_DEVICES=-1 where this is meant",
+            f"compete: there is {DEVICES}/nvidia*, but {name} lists no graphics card, so models run on the CPU; "
+            f"{remedy}, see whether nvidia-smi lists the card, or set CUDA_VISIBLE_DEVICES=-1 where this is meant",
             file=sys.stderr, flush=True,
         )  # fmt: skip
 
@@ -155,13 +158,16 @@ def threads_used(threads: int | str) -> int:
 def precision(wanted: str) -> str:
     """Return what a ``precision`` parameter means on this machine: float32, bfloat16 or float16.
 
-    NVIDIA's cards are fast at bfloat16 from compute capability 8.0 on, at float16 from 7.0 on; others do not tell.
+    A TPU is fast at bfloat16. NVIDIA's cards are from compute capability 8.0 on, at float16 from 7.0 on; others do not
+    tell.
     A CPU that has AMX computes bfloat16 faster. AVX-512 with bfloat16 is faster on AMD's CPUs, but on Intel's it has
     little more than half the rate of float32: a Xeon whose AMX is hidden by its virtual machine did 163 GFLOP/s of
     training for 292. Without either it is far slower.
     """
     if wanted != "auto":
         return wanted
+    if device().startswith("tpu"):
+        return "bfloat16"
     if not device().startswith("cpu"):
         return "bfloat16" if _capability() >= 8 else "float16" if _capability() == 7 else "float32"
     cpu = cpu_features()

@@ -287,7 +287,7 @@ def shapes(
         Literal["low", "high"] | None,
         typer.Option(
             help="With every number of tune.space at its lowest or highest, and of its other choices those "
-            "by which the model has the fewest or the most activations."
+            "by which the model has the most activations or the fewest (none if it cannot be built)."
         ),
     ] = None,
 ) -> None:

@@ -118,14 +118,14 @@ def fit(
         epoch = Epoch(number, float("nan"), float("nan"), float("nan"), float(model.optimizer.learning_rate))
         epoch = replace(epoch, loss=trainer.epoch(batches))
         if not np.isfinite(epoch.loss):
-            raise _diverged(epoch, epochs, model)
+            raise _diverged(epoch, params.epochs, model)
         if fold is None:
             progress.add(epoch, keep=True)
         else:
             with trainer.averaged():
                 predicted = predict(model, target, training_set.images, training_set.rows[val_samples])
                 if not np.isfinite(predicted).all():  # the last step of the epoch was one too far
-                    raise _diverged(replace(epoch, loss=float("nan")), epochs, model)
+                    raise _diverged(replace(epoch, loss=float("nan")), params.epochs, model)
                 score = metric(truth, decisions.apply(decision, target.task, predicted))
                 epoch = replace(epoch, val_loss=scores.loss(target.task, truth, predicted), score=score)
                 best = progress.kept

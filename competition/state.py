@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from competition import backend
+from competition.artifacts import file_digest
 from competition.versions import cuda_versions, versions
 
 PACKAGE = Path(__file__).parent
 VERSIONS = ("tensorflow", "jax", "jaxlib", "torch", "keras", "numpy", "albumentations", "opencv-python-headless",
             "scikit-learn", "optuna")  # fmt: skip
-CHUNK_BYTES = 1 << 24
 KEPT = 3  # states of a stage, so that one may try other parameters and come back
 
 
@@ -39,10 +39,7 @@ def keyed(
     machine = [backend.settings(), cards, backend.threads_used(threads), sorted(backend.cpu_features())]
     digest.update(json.dumps([versions(VERSIONS), cuda_versions(), machine], sort_keys=True).encode())
     for path in [*sorted(PACKAGE.rglob("*.py")), *inputs]:
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
+        digest.update(f"{path.name} {file_digest(path)}".encode())
     folder = root / stage / digest.hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)

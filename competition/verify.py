@@ -101,7 +101,7 @@ def _check(stage: str, read: "Params", sides: list[tuple[str, Path]], once: bool
     heading = f"{stage} differs between {name} and {other_name}: {found}"
     reasons = []
     if once:
-        reasons += _machine(data / "train" / ENV, read.threads)
+        reasons += _machine(data / "train" / ENV, read.threads, read.train.deterministic)
     if not read.train.deterministic and stage in ("tune", "train", "predict"):
         reasons.append("train.deterministic is false: repeats may differ in their last bits")
     if read.tune.minutes and stage in ("tune", "train", "predict"):
@@ -109,11 +109,11 @@ def _check(stage: str, read: "Params", sides: list[tuple[str, Path]], once: bool
     raise MistakesError(heading, reasons) if reasons else CompetitionError(heading)
 
 
-def _machine(env: Path, threads: int | str) -> list[str]:
+def _machine(env: Path, threads: int | str, deterministic: bool) -> list[str]:
     """Tell in what this machine differs from the one that an env.json describes."""
     if not env.exists():
         return [f"{env} is missing, which would say with what versions and on what machine it was made"]
-    backend.start(threads)
+    backend.start(threads, deterministic)
     now = json.loads(json.dumps(environment.describe(threads)))
     then = {key: value for key, value in read_json(env).items() if key not in TIMES}
     found = list(value_differences(then, now))

@@ -117,7 +117,8 @@ def rebuilt(architecture: str, model: Any, path: Path):
         ("def other(layers, pixels): ...", " has no function broken, which would be its family; "),
         ("def broken(layers, pixels, *, filters): ...", ": the key filters has no annotation; expected an annotation "),
         ("def broken(layers, pixels, *, filters: int = 16): ...", ": the key filters has a default; expected an "),
-        ("def broken(layers, pixels, *, filters: object()): ...", ": a key has an annotation that params.yaml cannot "),
+        ("def broken(layers, pixels, *, filters: object()): ...", ": the key filters has the annotation <object"),
+        ("def broken(layers, pixels, *, family: str): ...", ": the key family has a name that the section cannot "),
     ],
 )
 def test_a_file_that_is_no_family_is_told(

@@ -352,14 +352,22 @@ def test_the_corners_of_a_space_are_shown(own: Project) -> None:
 
 
 def test_a_corner_has_the_choices_of_the_smallest_or_the_largest_model() -> None:
-    """Also of a model that is too small to be built; the order in which choices are written does not matter."""
+    """Also of one too small to be built; neither their order matters, nor how many choices change no model."""
     recipe = Recipe(model=section("conv", **CONV), train=load(ROOT / "params.yaml").train)
+    others = {
+        "train.optimizer": Range(choice=("adam", "sgd", "lion")),
+        "train.precision": Range(choice=("float32", "bfloat16", "float16")),
+        **{f"train.{key}": Range(choice=(False, True)) for key in ("alternating_flip", "deterministic", "refit")},
+        "train.class_weights": Range(choice=("none", "balanced")),
+        "train.sampling": Range(choice=("natural", "balanced")),
+    }  # 288 combinations
+    first = {path: span.choice[0] for path, span in others.items() if span.choice}
     for choices in (("same", "valid"), ("valid", "same")):
-        space = {"model.padding": Range(choice=choices), "model.kernel_px": Range(int=(3, 5), step=2)}
+        space = {"model.padding": Range(choice=choices), "model.kernel_px": Range(int=(3, 5), step=2), **others}
         for side in (28, 4):
             low, high = (corner(recipe, space, (side, side, 1), TARGET, high=high)[0] for high in (False, True))
-            assert low == {"model.padding": "valid", "model.kernel_px": 3}
-            assert high == {"model.padding": "same", "model.kernel_px": 5}
+            assert low == {"model.padding": "valid", "model.kernel_px": 3, **first}
+            assert high == {"model.padding": "same", "model.kernel_px": 5, **first}
 
 
 def test_the_number_of_classes_is_that_of_the_data(own: Project, tmp_path: Path) -> None:

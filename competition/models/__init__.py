@@ -26,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Field, PydanticUserError, create_model
+from pydantic import Field, TypeAdapter, create_model
 
 from competition.errors import CompetitionError
 from competition.fields import Section
@@ -73,18 +73,29 @@ def _family(name: str) -> Family:
     if function is None:
         raise CompetitionError(f"{file} has no function {name}, which would be its family; {MEND}")
     for key in keys:
-        if key.annotation is key.empty or key.default is not key.empty:
-            found = "no annotation" if key.annotation is key.empty else "a default"
+        if found := _wrong(key):
             raise CompetitionError(
-                f"{file}: the key {key.name} has {found}; expected an annotation alone, as {key.name}: Count (of "
+                f"{file}: the key {key.name} has {found}; expected an annotation alone, as filters: Count (of "
                 f"competition.fields), for its value stands in params.yaml; {MEND}"
             )
     fields: dict[str, Any] = {"family": (Literal[name], ...), **{key.name: (key.annotation, ...) for key in keys}}
-    try:
-        schema = create_model(f"{name.capitalize()}Params", __base__=Section, **fields)
-    except PydanticUserError as error:
-        raise CompetitionError(f"{file}: a key has an annotation that params.yaml cannot hold: {error}") from error
+    schema = create_model(f"{name.capitalize()}Params", __base__=Section, **fields)
     return Family(name, function, schema, **{beside: getattr(module, beside, None) for beside in BESIDE})
+
+
+def _wrong(key: inspect.Parameter) -> str:
+    """Say what is wrong with a key; nothing if it can stand in params.yaml."""
+    if key.name == "family" or key.name.startswith("_"):
+        return "a name that the section cannot hold"
+    if key.annotation is key.empty:
+        return "no annotation"
+    if key.default is not key.empty:
+        return "a default"
+    try:
+        TypeAdapter(key.annotation)
+    except Exception:  # pydantic raises several that have nothing in common
+        return f"the annotation {key.annotation!r}, whose values it cannot hold"
+    return ""
 
 
 _names = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
