@@ -21,10 +21,11 @@ import pytest
 
 from competition.errors import CompetitionError, UnreadableError
 from competition.raw import sources
+from competition.raw.competition import read_competition
 from competition.raw.metadata import flatten
 from competition.raw.sources import open_source
 from competition.raw.tables import parse_table
-from tests.conftest import png, write_folder, write_zip
+from tests.conftest import data_params, png, write_folder, write_zip
 
 ASTRAY = ["../../etc/passwd", "/etc/passwd", "a/../../b.png", "C:/b.png", "c:b.png", "..\\b.png", "a\\b.png", ".."]
 BLOCK = 1 << 24  # bytes of zeros that are packed once and repeated
@@ -90,6 +91,8 @@ def test_what_is_left_out_is_told_briefly(tmp_path: Path) -> None:
     assert len(told) == 21
     assert told[-1] == f"{tmp_path / 'a.zip'}: 981 more"
     assert max(map(len, told)) < 500
+    with pytest.raises(CompetitionError, match=r"no image among them; .* Left out were .*leads out of"):
+        read_competition(open_source(tmp_path / "a.zip"), data_params(tmp_path / "a.zip"), guess=True)
 
 
 def test_name_below_an_archive_beside_it(tmp_path: Path) -> None:

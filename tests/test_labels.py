@@ -67,6 +67,10 @@ def test_the_user_is_right() -> None:
 
 
 def test_merged_labels_are_one_class() -> None:
+    with pytest.raises(
+        CompetitionError, match=r"names the label 'fox', which no training sample has; .* cat, dog, wolf"
+    ):
+        read(["cat", "dog", "wolf"], merge={"canine": ("dog", "fox")})
     labels, _ = read(["cat", "dog", "wolf"], merge={"canine": ("dog", "wolf")})
     assert (labels.classes, labels.texts) == (("canine", "cat"), ["cat", "canine", "canine"])
 
@@ -106,6 +110,8 @@ def test_columns_of_0_and_1() -> None:
 def test_classes_are_sorted_as_people_count() -> None:
     assert natural(["10", "9", "-1"]) == ("-1", "9", "10")
     assert natural(["b", "a", "10", "9"]) == ("10", "9", "a", "b")
+    assert natural(["10.0", "2.0", "+1"]) == ("+1", "2.0", "10.0")
+    assert columns(**{"2": ["1", "0", "0"], "0": ["0", "1", "0"], "10": ["0", "0", "1"]})[0].classes == ("0", "2", "10")
 
 
 def test_names_of_as_many_words_are_no_tags() -> None:

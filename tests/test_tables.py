@@ -52,6 +52,12 @@ def test_read_table(tmp_path: Path) -> None:
         read_table(source, "d.csv")
 
 
+def test_a_cell_may_be_long() -> None:
+    """As a mask written in a cell is, of a column that nobody needs."""
+    table = parse_table(b'id,label,mask\n1,a,"' + b"1 2 " * 50_000 + b'"\n', "t.csv")
+    assert len(table["mask"][0]) == 200_000
+
+
 # Delimiters -------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from competition.errors import CompetitionError
 from competition.raw.competition import Competition, read_competition
+from competition.raw.forms import named_class, read_metric
+from competition.raw.labels import Labels
 from competition.raw.sources import open_source
 from tests.conftest import Files, data_params, png, write_folder
 
@@ -256,6 +258,21 @@ def test_the_metric_is_read_from_a_description(tmp_path: Path, text: str, metric
     assert competition.chosen["metric"].surety == ("guess" if "Nothing" in text else "likely")
 
 
+def test_a_description_that_cannot_be_read_is_no_hint(tmp_path: Path) -> None:
+    files = simple(train__csv=train_csv()) | {"README.md": b"evaluated by log loss"}
+    with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    whole = (tmp_path / "raw.zip").read_bytes()
+    assert whole.count(b"evaluated by log loss") == 1
+    damaged = whole.replace(b"by log loss", b"by log l0ss")  # its sum is another
+    for data, surety in ((whole, "likely"), (damaged, "guess")):
+        (tmp_path / "raw.zip").write_bytes(data)
+        source = open_source(tmp_path / "raw.zip", tmp_path / "scratch")
+        competition = read_competition(source, data_params(tmp_path / "raw.zip"), guess=True)
+        assert competition.chosen["metric"].surety == surety
+
+
 def test_a_metric_that_does_not_fit_is_told(tmp_path: Path) -> None:
     with pytest.raises(
         CompetitionError, match=r"data\.metric is rmse, which scores regression; the task is multiclass"
@@ -281,6 +298,8 @@ def test_positive_class(tmp_path: Path) -> None:
         ("cat", "cat", "likely"),
         ("dog_probability", "dog", "likely"),
         ("p", "dog", "guess"),
+        ("catalogue", "dog", "guess"),
+        ("probCat", "cat", "likely"),
     ],
 )
 def test_the_submission_names_the_positive_class(tmp_path: Path, column: str, positive: str, surety: str) -> None:
@@ -289,6 +308,59 @@ def test_the_submission_names_the_positive_class(tmp_path: Path, column: str, po
     competition = read(tmp_path, files)
     assert competition.form.classes == (positive,)
     assert competition.chosen["positive_class"].surety == surety
+
+
+@pytest.mark.parametrize(
+    ("column", "classes", "named"),
+    [
+        ("female", ("female", "male"), "female"),
+        ("abnormal", ("abnormal", "normal"), "abnormal"),
+        ("prob_not_tumor", ("not_tumor", "tumor"), "not_tumor"),
+        ("is malignant?", ("benign", "malignant"), "malignant"),
+        ("prediction", ("n", "y"), None),
+        ("diagnosis", ("no", "yes"), None),
+        ("prob_of_fraud", ("F", "T"), None),
+        ("cat_or_dog", ("cat", "dog"), None),
+    ],
+)
+def test_a_column_is_called_after_a_class_by_whole_words(
+    column: str, classes: tuple[str, ...], named: str | None
+) -> None:
+    assert named_class(column, classes) == named
+
+
+@pytest.mark.parametrize(
+    ("text", "metric"),
+    [
+        ("F1 score (micro)", "f1_micro"),
+        ("F1 (micro-averaged)", "f1_micro"),
+        ("F1 score with weighted averaging", "f1_weighted"),
+        ('f1_score(y, p, average="macro")', "f1_macro"),
+        ("Metric: f1_score (macro)", "f1_macro"),
+        ("macro-averaged F1", "f1_macro"),
+        ("mean F1_score", "f1_macro"),
+        ("Top-5 accuracy", "top5_error"),
+        ("sklearn.metrics.log_loss(y, p)", "log_loss"),
+        ("cohen_kappa_score(y, p, weights='quadratic')", "quadratic_kappa"),
+        ("balanced accuracy", ""),
+        ("mean per-class accuracy", ""),
+        ("PR AUC", ""),
+        ("area under the precision-recall curve", ""),
+        ("linear weighted kappa", ""),
+        ("root mean squared logarithmic error", ""),
+    ],
+)
+def test_a_metric_is_not_taken_for_one_that_is_called_alike(text: str, metric: str) -> None:
+    labels = Labels("multiclass", ("1", "2", "3"), [], "")
+    assert read_metric(f"Submissions are evaluated by {text}.", labels)[0] == metric
+
+
+def test_an_area_under_the_curve_of_several_classes_has_another_name(tmp_path: Path) -> None:
+    files = simple(train__csv=train_csv(), sample_submission__csv=csv("id,cat,cow,dog", "901,0,0,1"))
+    with pytest.raises(
+        CompetitionError, match=r"roc_auc, which scores two classes; .* 3 classes; set data.metric to roc_"
+    ):
+        read(tmp_path, files, guess=False, metric="roc_auc")
 
 
 def test_a_column_for_a_class_that_train_lacks(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
+from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError, UnreadableError
 from competition.params import DataParams
 from competition.raw import folders
-from competition.raw.forms import Form, Shown, find_form, guess_metric, read_metric, show
+from competition.raw.forms import Form, Shown, find_form, guess_metric, read_metric, show, two_sided
 from competition.raw.found import Findings, Found, Surety
 from competition.raw.labels import Labels, from_cells, from_columns, is_number, is_whole, join
 from competition.raw.matching import ImageIndex, Match, is_in
@@ -134,9 +134,10 @@ def _no_images(source: Source) -> str:
     archives = [name for name in source.files if name.lower().endswith(ARCHIVES)]
     if archives:
         return f"{source.path} holds no image but {', '.join(archives)}; set data.root to {source.path / archives[0]}"
+    left_out = f" Left out were {'; '.join(source.left_out[:3])}." if source.left_out else ""
     return (
         f"{source.path} holds {len(source.files)} files and no image among them; expected files ending in "
-        f"{' '.join(IMAGES)}; set data.root in params.yaml to the competition's files"
+        f"{' '.join(IMAGES)}; set data.root in params.yaml to the competition's files.{left_out}"
     )
 
 
@@ -588,6 +589,11 @@ def _tell_form(reader: _Reader, shown: Shown, labels: Labels, guess: bool) -> tu
                 f"data.metric is {params.metric}, which scores {', '.join(metric.tasks)}; the task is {labels.task}; "
                 "correct data.metric or data.task"
             )
+        if metric.name == "roc_auc" and not two_sided(labels):
+            raise CompetitionError(
+                f"data.metric is roc_auc, which scores two classes; the task is {labels.task} with "
+                f"{len(labels.classes)} classes; set data.metric to roc_auc_macro, or correct data.label_column"
+            )
         return params.metric, find_form(shown, labels, params, params.metric, findings)
     name, words, file = _described_metric(reader, labels)
     if name and (name != "quadratic_kappa" or numbered):
@@ -602,7 +608,10 @@ def _tell_form(reader: _Reader, shown: Shown, labels: Labels, guess: bool) -> tu
 def _described_metric(reader: _Reader, labels: Labels) -> tuple[str, str, str]:
     names = [name for name in reader.source.files if name.lower().endswith(DESCRIPTIONS)]
     for name in sorted(names, key=lambda name: (name.count("/"), name))[:20]:
-        text = reader.source.read(name)[:DESCRIPTION_BYTES].decode("utf-8", "replace")
+        try:
+            text = reader.source.read(name)[:DESCRIPTION_BYTES].decode("utf-8", "replace")
+        except UnreadableError:
+            continue  # it is only looked at for a hint
         ours, words = read_metric(text, labels)
         if ours:
             return ours, words, PurePosixPath(name).name

@@ -9,7 +9,7 @@ import pandas as pd
 
 from competition.errors import CompetitionError
 from competition.params import DataParams
-from competition.raw.found import Findings
+from competition.raw.found import Findings, Surety
 from competition.raw.labels import SEPARATORS, Labels, consecutive, is_number, is_whole
 from competition.scores import find_metric
 
@@ -235,41 +235,74 @@ def _positive(column: str, labels: Labels, params: DataParams, findings: Finding
             raise CompetitionError(f"data.positive_class is {given!r}; the classes are {list(labels.classes)}")
         findings.choose("positive_class", given, "given", "")
         return given
-    named = [name for name in labels.classes if _plain(name) and _plain(name) in _plain(column)]
-    if len(named) == 1:
-        findings.choose("positive_class", named[0], "likely", f"the submission's column is called {column!r}")
-        return named[0]
+    if named := named_class(column, labels.classes):
+        findings.choose("positive_class", named, "likely", f"the submission's column is called {column!r}")
+        return named
     name = labels.classes[-1]
     known = set(labels.classes) == {"0", "1"}
     why = "the class 1" if known else f"the last of {', '.join(labels.classes)}"
-    findings.choose("positive_class", name, "sure" if known else "guess", why)
+    surety: Surety = "sure" if known and _words(column)[-1:] in _NEUTRAL else "likely" if known else "guess"
+    findings.choose("positive_class", name, surety, why)
     return name
+
+
+_NEUTRAL = [[word] for word in ("class", "label", "p", "predicted", "prediction", "prob", "probability", "target")]
+
+
+def named_class(column: str, classes: Sequence[str]) -> str | None:
+    """Find the class that a column is called after: by its whole name, else by the longest of those in its words."""
+    if same := [name for name in classes if _plain(name) == _plain(column)]:
+        return same[0] if len(same) == 1 else None
+    words, found = _words(column), []
+    for name in classes:
+        own = _words(name)
+        if any(words[start : start + len(own)] == own for start in range(len(words) - len(own) + 1)) and own:
+            found.append((len(own), name))
+    longest = [name for length, name in found if length == max(found)[0]]
+    return longest[0] if len(longest) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    """Split a name into its words: at what is no letter or digit, and where a capital follows a small letter."""
+    return re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold())
 
 
 # The metric -------------------------------------------------------------------------------------------------------
 
 # What descriptions write -> our name; the more special first, for a text that names one often names its kind too.
+_AVERAGED = (
+    r"{0}(ly)?[ -]*(averaged?|averaging)?[ -]*f-?1|f-?1[ _-]*(score|measure)?[^.;a-z0-9]*"
+    r"(\([^)]*|with |using |averaged? ?=?[ '\"]*)?{0}"
+)
 _WRITTEN = (
-    (r"quadratic(ally)?[ -]weighted[ -]kappa|weighted kappa|\bqwk\b|kappa with quadratic", "quadratic_kappa"),
+    (r"quadratic(ally)?[ -]weighted[ -]kappa|weighted kappa|\bqwk\b|kappa[^.;]{0,60}quadratic", "quadratic_kappa"),
     (r"(mean|average)[ -]column[ -]?wise (roc )?auc|column[ -]averaged auc", "roc_auc_macro"),
     (r"area under the (roc|receiver)|roc[ -_]auc|\bauc\b", "roc_auc"),
-    (r"log(arithmic)?[ -]?loss|cross[ -]entropy", "log_loss"),
+    (r"log(arithmic)?[ _-]?loss|cross[ -]entropy", "log_loss"),
     (r"map ?@ ?(?P<k>\d+)|mean average precision ?(@|at) ?(?P<n>\d+)", "map@"),
-    (r"weighted[ -](averaged? )?f-?1|f-?1[ _-](score )?\(?weighted|f1_score\([^)]*weighted", "f1_weighted"),
-    (r"micro[ -](averaged? )?f-?1|f-?1[ _-](score )?micro", "f1_micro"),
-    (r"macro[ -](averaged? )?f-?1|f-?1[ _-](score )?macro", "f1_macro"),
+    (_AVERAGED.format("weighted"), "f1_weighted"),
+    (_AVERAGED.format("micro"), "f1_micro"),
+    (_AVERAGED.format("macro"), "f1_macro"),
     (r"micro[ -](averaged? )?f-?2", "f2_micro"),
-    (r"f-?2\b", "f2_samples"),
-    (r"f-?1\b|f[ -]score|f[ -]measure", "f1"),
+    (r"f-?2(?![0-9a-z])", "f2_samples"),
+    (r"f-?1(?![0-9a-z])|f[ -]score|f[ -]measure", "f1"),
     (r"root[ -]mean[ -]squared?|rmse", "rmse"),
-    (r"top[ -]?(?P<k>\d+)[ -](classification )?error", "top_error"),
+    (r"top[ -]?(?P<k>\d+)[ -](classification )?(error|accuracy)", "top_error"),
     (r"accuracy|percentage of (correct|images)|categori[sz]ation accuracy", "accuracy"),
+)
+
+
+# What is called much like one of these, and is another.
+_OTHERS = (
+    r"balanced accuracy|(mean|average|averaged)? ?per[ -]class accuracy|precision[ -]recall( auc| curve)?|\bpr[ _-]auc|"
+    r"auc[ _-]pr\b|linear(ly)?[ -]weighted[ -]kappa|\brmsle\b|(root[ -])?mean[ -]squared?[ -]log(arithmic)?[ -]error|"
+    r"(macro|weighted)[ -](averaged? )?f-?2|f-?2[ _-](score )?\(?(macro|weighted)"
 )
 
 
 def read_metric(text: str, labels: Labels) -> tuple[str, str]:
     """Find the metric that a description names: our name for it and its words; ("", "") if none fits the task."""
-    text = " ".join(text.lower().split())
+    text = re.sub(_OTHERS, " something else ", " ".join(text.lower().split()))
     sections = [text[found.start() :] for found in re.finditer(r"evaluat|scored|judged|metric", text)][:3]
     for part in [*(section[:600] for section in sections), text]:
         for pattern, name in _WRITTEN:
@@ -286,9 +319,14 @@ def _fitting_metric(name: str, found: re.Match[str], labels: Labels) -> str:
         name = f"map@{number}" if name == "map@" else f"top{number}_error"
     if name == "f1":
         name = "f1_samples" if labels.task == "multilabel" else "f1_macro"
-    if name == "roc_auc" and len(labels.classes) > 2:
+    if name == "roc_auc" and not two_sided(labels):
         name = "roc_auc_macro"
     return name if labels.task in find_metric(name).tasks else ""
+
+
+def two_sided(labels: Labels) -> bool:
+    """Tell whether there is one probability to score: of the second of two classes, or of the only tag."""
+    return len(labels.classes) == (1 if labels.task == "multilabel" else 2)
 
 
 def guess_metric(kind: str, labels: Labels, ranks: int) -> str:

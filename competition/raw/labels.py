@@ -76,15 +76,17 @@ def from_cells(
     findings.choose("label_separator", between or "none", "given" if separator != "auto" else "likely", "")
     if between and task != "multilabel":
         raise CompetitionError(f"data.label_separator is {between!r} and data.task {task}; only multilabel has tags")
-    new_name = {old: new for new, olds in merge.items() for old in olds}
     if task == "multilabel":
-        tags = [[new_name.get(tag, tag) for tag in _split(text, between)] for text in texts]
+        split = [_split(text, between) for text in texts]
+        new_name = _new_names(merge, {tag for row in split for tag in row})
+        tags = [[new_name.get(tag, tag) for tag in row] for row in split]
         classes = natural({tag for row in tags for tag in row})
         _check_joined(classes)
         return Labels(task, classes, [join(row, classes) for row in tags], between)
     for row, text in enumerate(texts):
         if not text:
             tell(row, "has an empty label")
+    new_name = _new_names(merge, set(texts))
     named = [new_name.get(text, text) or None for text in texts]
     return Labels(task, natural({name for name in named if name}), named, "")
 
@@ -104,8 +106,9 @@ def from_columns(
             "correct data.label_column"
         )
     flags = values.isin(["1", "1.0", "True", "true"])
-    new_name = {old: new for new, olds in merge.items() for old in olds}
+    new_name = _new_names(merge, set(table.columns))
     classes = tuple(dict.fromkeys(new_name.get(column, column) for column in table.columns))
+    classes = natural(classes) if all(map(is_whole, classes)) else classes
     _check_joined(classes)
     exclusive = bool((flags[~wrong].sum(axis=1) == 1).all())
     if task == "auto":
@@ -125,6 +128,18 @@ def from_columns(
     return Labels(task, classes, texts, "")
 
 
+def _new_names(merge: dict[str, tuple[str, ...]], labels: set[str]) -> dict[str, str]:
+    """Return the class of each label that is merged into one."""
+    new_name = {old: new for new, olds in merge.items() for old in olds}
+    if unknown := [old for old in new_name if old not in labels]:
+        shown = ", ".join(natural(labels - {""})[:10])
+        raise CompetitionError(
+            f"data.merge_classes names the label {unknown[0]!r}, which no training sample has; expected some of "
+            f"{shown}{' …' * (len(labels) > 10)}"
+        )
+    return new_name
+
+
 def _check_joined(classes: Iterable[str]) -> None:
     if torn := [name for name in classes if JOINED in name]:
         raise CompetitionError(
@@ -140,10 +155,10 @@ def join(tags: Iterable[str], classes: Sequence[str]) -> str:
 
 
 def natural(names: Iterable[str]) -> tuple[str, ...]:
-    """Sort class names: by their number if all are whole numbers, else as text."""
+    """Sort class names: by their number if all are whole numbers, as 10 or 10.0, else as text."""
     names = set(names)
-    if all(re.fullmatch(r"-?\d+", name) for name in names):
-        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    if all(map(is_whole, names)):
+        return tuple(sorted(names, key=lambda name: (int(name.partition(".")[0]), name)))
     return tuple(sorted(names))
 
 

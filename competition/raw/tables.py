@@ -69,6 +69,7 @@ def parse_table(data: bytes, called: str, is_image: IsImage | None = None) -> pd
         CompetitionError: it is no text, empty, too big, or its rows do not fit its header.
     """
     data = utf8(data, called)
+    csv.field_size_limit(MAX_ROW_CHARS)  # Python's own is 131,072 letters of a cell
     text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
     lines = _Lines(text, called)
     try:
