@@ -232,6 +232,55 @@ def test_labels_that_are_ids_too(tmp_path: Path, header: str, missing: bool) -> 
     assert labels(competition) == {f"train/{n}.png": str(n % 3) for n in range(11 if missing else 12)}
 
 
+@pytest.mark.parametrize(("digits", "ending"), [(1, ".png"), (3, ".png"), (1, ""), (3, "")])
+@pytest.mark.parametrize("counter", ["", "index", "Unnamed: 0", "no", "id"])
+def test_row_numbers_are_no_images(tmp_path: Path, counter: str, digits: int, ending: str) -> None:
+    """Where images are numbers, the column that counts the rows names them all too, and others."""
+    names = [f"{number:0{digits}}" for number in (7, 3, 1, 9, 0, 4, 8, 2, 6, 5)]
+    files = {f"train/{name}.png": png(int(name)) for name in names}
+    files |= {f"test/{number}.png": png(90 + number) for number in (10, 11)}
+    lines = [f"{row},{name}{ending},{'ab'[int(name) % 2]}" for row, name in enumerate(names)]
+    files["train.csv"] = csv(f"{counter},image,label", *lines)
+    competition = read(write_folder(tmp_path, files))
+    assert competition.chosen["file_column"].value == "image"
+    assert [(file, label) for file, label in labels(competition).items()] == [
+        (f"train/{name}.png", "ab"[int(name) % 2]) for name in names
+    ]
+
+
+def test_row_numbers_that_name_more_images(tmp_path: Path) -> None:
+    """An image that is missing does not make them the images' names."""
+    numbers = [7, 3, 1, 12, 9, 0, 4, 8, 2, 6, 5]
+    files = {f"train/{n}.png": png(n) for n in range(11)} | {f"test/{n}.png": png(90 + n) for n in (13, 14)}
+    for counter in ("index", "no"):
+        files["train.csv"] = csv(
+            f"{counter},image,label", *(f"{i},{n}.png,{'ab'[n % 2]}" for i, n in enumerate(numbers))
+        )
+        competition = read(write_folder(tmp_path / counter, files))
+        assert list(labels(competition)) == [f"train/{n}.png" for n in numbers if n != 12]
+        assert competition.problems == ["train.csv: '12.png' has no image in train"]
+
+
+def test_row_numbers_are_no_test_ids(tmp_path: Path) -> None:
+    files = {name: data for name, data in numbered(8, 8).items() if name != "sampleSubmission.csv"}
+    files["test.csv"] = csv(",id", "1,3", "2,1", "3,8", "4,2")
+    competition = read(write_folder(tmp_path, files))
+    assert of_test(competition) == {number: f"test/{number}.png" for number in "3182"}
+    files["sampleSubmission.csv"] = csv(",id,label", "1,3,cat", "2,1,cat", "3,8,cat", "4,2,cat")
+    competition = read(write_folder(tmp_path, files))
+    assert of_test(competition) == {number: f"test/{number}.png" for number in "3182"}
+
+
+def test_an_id_that_counts_up_is_one(tmp_path: Path) -> None:
+    """A value that happens to name an image for each row does not take its place."""
+    files = numbered(8, 8)
+    files["trainLabels.csv"] = csv("id,score", *(f"{n},{9 - n}" for n in range(1, 9)))
+    for sample in ("id,score", "Id,score", "image,score"):
+        files["sampleSubmission.csv"] = csv(sample, *(f"{n},0.5" for n in range(1, 9)))
+        competition = read(write_folder(tmp_path / sample, files), task="regression", metric="rmse")
+        assert labels(competition) == {f"train/{n}.png": str(9 - n) for n in range(1, 9)}
+
+
 NAMES = ["Straße 1.png", "Été à Paris.png", "Ωmega.png", "写 真.png"]
 
 

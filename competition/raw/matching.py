@@ -9,9 +9,14 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from competition.raw.sources import ARCHIVES, normal
+from competition.raw.sources import ARCHIVES, IMAGES, normal
 
 PROBE = 1000  # rows that decide what a column holds; more would only take longer
+CLOSE = 0.9  # of the most hits: what else is known decides, for a few images may be missing
+COUNTERS = ("", "index", "unnamed: 0")  # what columns of row numbers are called
+# What columns are called whose images only go with others.
+ASIDE = re.compile(r"(?<![a-z])(masks?|labels?|segs?|segmentations?|segmented|annots?|annotations?)(?![a-z])")
+PICTURE = re.compile(r"(?<![a-z])(images?|imgs?|file|paths?(?![a-z])|photo|picture)")
 
 
 @dataclass(frozen=True)
@@ -116,15 +121,49 @@ class ImageIndex:
         return sum(1 for value in values.unique() if value and self.find(value)) / max(len(values), 1)
 
     def file_column(self, table: pd.DataFrame, like: str = "") -> str | None:
-        """Name the column most of whose values are images, or None; of equals that called ``like``, then the first."""
+        """Name the column most of whose values are images, or None.
+
+        Row numbers name images too where these are numbered. So of columns with nearly as many images, one that writes
+        extensions is taken, then one that is not called like a row number, then the one with the most; of equals that
+        called ``like``, then by name and what does not count up, then the first.
+        """
         share = {column: self.share(table[column]) for column in table.columns}
-        named = {column: column.lower() == like.lower() for column in table.columns}
-        best = max(share, key=lambda column: (share[column], named[column]), default=None)
-        return best if best is not None and share[best] > 0 else None
+        most = max(share.values(), default=0)
+        close = [column for column in share if share[column] >= CLOSE * most > 0]
+        if len(close) < 2:
+            return next(iter(close), None)
+
+        def rank(column: str) -> tuple[object, ...]:
+            name, cells = column.lower(), table[column].head(PROBE)
+            named = bool(like) and name == like.lower()
+            whole = bool(cells.str.lower().str.endswith(IMAGES).mean() > 0.5)
+            counter = name in COUNTERS and not named
+            return not ASIDE.search(_spaced(column)), whole, not counter, share[column], named, _standing(column, cells)
+
+        return max(close, key=rank)
 
     def names(self, cell: str) -> bool:
         """Tell whether a cell of a table is the whole name of an image, extension included."""
         return "." in cell and any(normal(image).endswith(cell.strip("/")) for image in self.find(cell))
+
+
+def _standing(column: str, cells: pd.Series) -> int:
+    """Rate a column of images: by a name that says so, and down where it merely counts up and is not called an id."""
+    if PICTURE.search(_spaced(column)):
+        return 2
+    return int(re.search(r"(?<![a-z])id$", _spaced(column)) is not None or not _counts_up(cells))
+
+
+def _counts_up(cells: pd.Series) -> bool:
+    if len(cells) < 2 or not all(cell.isdecimal() and len(cell) < 10 for cell in cells):
+        return False
+    first = int(cells.iloc[0])
+    return cells.map(int).tolist() == list(range(first, first + len(cells)))
+
+
+def _spaced(name: str) -> str:
+    """Write a name in small letters, with a space between words that only capitals part."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
 def _loose(name: str) -> str:
