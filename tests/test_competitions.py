@@ -9,8 +9,10 @@ from ruamel.yaml import YAML
 from competition import policies, reading
 from competition.errors import CompetitionError
 from competition.initialise import initialise
+from competition.raw.competition import read_competition
+from competition.raw.sources import open_source
 from competition.recipes import Params
-from tests.conftest import ROOT, gala, png, set_values, write_folder
+from tests.conftest import ROOT, data_params, gala, png, set_values, write_folder
 from tests.replicas import REPLICAS, Replica
 
 # The smallest work with which every stage still does its own.
@@ -126,3 +128,22 @@ def test_init_takes_over_given_folds(tmp_path: Path) -> None:
     initialise(write_folder(tmp_path / "raw", files), params, "accuracy")
     written = YAML(typ="safe").load(params)
     assert (written["prepare"]["folds"], written["train"]["folds"]) == (3, 3)
+
+
+@pytest.mark.parametrize("top", ["", "wrapper/"])
+def test_what_init_writes_reads_the_same(tmp_path: Path, top: str) -> None:
+    """Also where no one folder holds the training images, and the test images are numbered as they are."""
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    files = {f"{top}train_{n % 2}/{n}.png": png(n) for n in range(8)}
+    files |= {f"{top}test/{n}.png": png(90 + n) for n in range(9)}
+    files["train.csv"] = b"id,label\n" + b"".join(b"%d,%s\n" % (n, b"ab"[n % 2 : n % 2 + 1]) for n in range(9))
+    files["sample_submission.csv"] = b"id,label\n" + b"".join(b"%d,a\n" % n for n in range(9))
+    root = write_folder(tmp_path / "raw", files)
+    initialise(root, params, "accuracy")
+    first = read_competition(open_source(root), data_params(root))
+    again = read_competition(open_source(root), reading.load(params).data)
+    assert list(first.train["file"]) == [f"{top}train_{n % 2}/{n}.png" for n in range(8)]
+    assert first.problems == [f"train.csv: '8' has no image in {top.strip('/') or 'the data'}"]
+    assert (again.train.equals(first.train), again.test.equals(first.test)) == (True, True)
+    assert (again.problems, again.test_problems) == (first.problems, [])

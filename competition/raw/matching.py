@@ -84,33 +84,33 @@ class ImageIndex:
         Args:
             ids: the ids.
             split: ``train`` or ``test``.
-            folder: look here only, if given.
+            folder: look here only, if given. Files of the other split count there, unless both splits use a name.
         """
         found = {sample_id: self.find(sample_id) for sample_id in dict.fromkeys(ids)}
+        if folder is not None:
+            found = _inside(found, folder)
+        own = {sample_id: [file for file in files if self._split(file) in (split, "")]
+               for sample_id, files in found.items()}  # fmt: skip
+        both = any(0 < len(own[sample_id]) < len(files) for sample_id, files in found.items())
+        if both or (folder is None and any(own.values())):
+            found = own
         if folder is None:
-            own = {
-                sample_id: [file for file in files if split_of(file.rpartition("/")[0]) in (split, "")]
-                for sample_id, files in found.items()
-            }
-            found = own if any(own.values()) else found
-            hits: Counter[str] = Counter()
-            for files in found.values():
-                hits.update({parent for file in files for parent in parents(file)})
-            sizes = Counter(parent for image in self.images for parent in parents(image))
-            folder = max(
-                hits,
-                key=lambda name: (
-                    hits[name],
-                    -sizes[name],
-                    split in name.lower(),
-                    -_archives(name),
-                    name.count("/"),
-                    name,
-                ),
-                default="",
-            )
-        inside = {sample_id: [file for file in files if is_in(file, folder)] for sample_id, files in found.items()}
-        return Match(folder, inside)
+            folder = self._folder(found, split)
+        return Match(folder, _inside(found, folder))
+
+    def _split(self, file: str) -> str:
+        return split_of(file.rpartition("/")[0])
+
+    def _folder(self, found: dict[str, list[str]], split: str) -> str:
+        hits: Counter[str] = Counter()
+        for files in found.values():
+            hits.update({parent for file in files for parent in parents(file)})
+        sizes = Counter(parent for image in self.images for parent in parents(image))
+
+        def rank(name: str) -> tuple[object, ...]:
+            return hits[name], -sizes[name], split in name.lower(), -_archives(name), name.count("/"), name
+
+        return max(hits, key=rank, default="")
 
     def share(self, values: pd.Series) -> float:
         """Return the share of the first values that name an image.
@@ -196,6 +196,10 @@ def split_of(folder: str) -> str:
 
 def is_in(file: str, folder: str) -> bool:
     return not folder or file.startswith(folder + "/")
+
+
+def _inside(found: dict[str, list[str]], folder: str) -> dict[str, list[str]]:
+    return {sample_id: [file for file in files if is_in(file, folder)] for sample_id, files in found.items()}
 
 
 def _ends_with(path: str, wanted: str) -> bool:
