@@ -192,6 +192,23 @@ def test_both_splits_in_folders_that_could_be_either(tmp_path: Path) -> None:
     assert of_test(competition) == {str(number): f"b/{number}.png" for number in range(1, 9)}
 
 
+@pytest.mark.parametrize(
+    ("pictures", "masks"), [("images", "masks"), ("img", "labels"), ("a", "TrainMasks"), ("faces", "train_annotations")]
+)
+def test_masks_beside_the_images(tmp_path: Path, pictures: str, masks: str) -> None:
+    """Files called like the images that only go with them are not taken, nor where they are more or fewer."""
+    files = numbered(20, 4)
+    for n in range(1, 21):
+        files |= {f"train/{pictures}/{n}.png": files.pop(f"train/{n}.png"), f"train/{masks}/{n}.png": png(200)}
+    competition = read(write_folder(tmp_path / "equal", files))
+    assert list(labels(competition)) == [f"train/{pictures}/{n}.png" for n in range(1, 21)]
+    competition = read(write_folder(tmp_path / "more", files | {f"train/{pictures}/x.png": png(99)}))
+    assert list(labels(competition)) == [f"train/{pictures}/{n}.png" for n in range(1, 21)]
+    del files[f"train/{pictures}/7.png"]
+    competition = read(write_folder(tmp_path / "fewer", files))
+    assert competition.problems == [f"trainLabels.csv: '7' has no image in train/{pictures}"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_junk(tmp_path: Path, kind: str) -> None:
     """What file managers leave behind is no sample, no class and no table."""

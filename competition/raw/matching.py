@@ -14,7 +14,7 @@ from competition.raw.sources import ARCHIVES, IMAGES, normal
 PROBE = 1000  # rows that decide what a column holds; more would only take longer
 CLOSE = 0.9  # of the most hits: what else is known decides, for a few images may be missing
 COUNTERS = ("", "index", "unnamed: 0")  # what columns of row numbers are called
-# What columns are called whose images only go with others.
+# What folders and columns are called whose images only go with others.
 ASIDE = re.compile(r"(?<![a-z])(masks?|labels?|segs?|segmentations?|segmented|annots?|annotations?)(?![a-z])")
 PICTURE = re.compile(r"(?<![a-z])(images?|imgs?|file|paths?(?![a-z])|photo|picture)")
 
@@ -79,7 +79,8 @@ class ImageIndex:
         Competitions number their train and test images alike (``train/1.jpg``, ``test/1.jpg``), and give the same
         images again in another folder or archive, so an id means something in a folder only. The folder that holds the
         most ids is taken; among equals the one with the fewest other images, then one with the split's name in it, then
-        one outside any archive, then the deepest.
+        one outside any archive, then the deepest. One called masks or labels is not taken where another holds nearly
+        as many.
 
         Args:
             ids: the ids.
@@ -110,7 +111,10 @@ class ImageIndex:
         def rank(name: str) -> tuple[object, ...]:
             return hits[name], -sizes[name], split in name.lower(), -_archives(name), name.count("/"), name
 
-        return max(hits, key=rank, default="")
+        best = max(hits, key=rank, default="")
+        plain = [name for name in hits if _asides(name) < _asides(best) and not is_in(best, name)
+                 and hits[name] >= CLOSE * hits[best]]  # fmt: skip
+        return max(plain, key=rank, default=best)
 
     def share(self, values: pd.Series) -> float:
         """Return the share of the first values that name an image.
@@ -172,6 +176,10 @@ def _loose(name: str) -> str:
 
 def _archives(folder: str) -> int:
     return sum(part.lower().endswith(ARCHIVES) for part in folder.split("/"))
+
+
+def _asides(folder: str) -> int:
+    return sum(ASIDE.search(_spaced(part)) is not None for part in folder.split("/"))
 
 
 def parents(file: str) -> list[str]:
