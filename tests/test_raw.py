@@ -11,6 +11,7 @@ import pytest
 
 from competition.errors import CompetitionError
 from competition.raw.competition import MISSING, Competition, read_competition
+from competition.raw.matching import says
 from competition.raw.sources import Source, open_source
 from tests.conftest import Files, data_params, gala, png, write_folder, write_zip
 
@@ -132,6 +133,57 @@ def test_class_called_like_a_split(tmp_path: Path, top: str, label: str) -> None
     competition = read(write_folder(tmp_path, class_folders(top, "test/", ("cat", label))))
     assert list(competition.train["label"]) == ["cat", "cat", label, label]
     assert of_test(competition) == {f"{number}.png": f"test/{number}.png" for number in (1, 10, 2)}
+
+
+@pytest.mark.parametrize(
+    ("folder", "split"),
+    [
+        ("Test Images", "test"),
+        ("test_stg1.zip", "test"),
+        ("a/TestBilder", "test"),
+        ("testing", "test"),
+        ("tests", "test"),
+        ("testimgs", "test"),
+        ("test2019", "test"),
+        ("train_val2019", "train"),
+        ("TRAIN", "train"),
+        ("trainImages", "train"),
+        ("training data", "train"),
+        ("trainset", "train"),
+        ("trainval", "train"),
+        ("latest", ""),
+        ("000_Reptilia_Testudines_x", ""),
+        ("trainers", ""),
+        ("trains", ""),
+        ("testé", ""),
+        ("train and test", "train test"),
+    ],
+)
+def test_folders_that_say_a_split(folder: str, split: str) -> None:
+    assert " ".join(name for name in ("train", "test") if says(name, folder)) == split
+
+
+def test_classes_that_begin_like_a_split(tmp_path: Path) -> None:
+    competition = read(write_folder(tmp_path, class_folders("", "test/", ("boots", "testudines", "trainers"))))
+    assert sorted(set(competition.train["label"])) == ["boots", "testudines", "trainers"]
+    assert of_test(competition) == {f"{number}.png": f"test/{number}.png" for number in (1, 10, 2)}
+
+
+@pytest.mark.parametrize("folder", ["000_Reptilia_Testudines_x", "test bench"])
+@pytest.mark.parametrize("test", ["test/", "data/new/test/"])
+def test_folders_in_train_are_of_train(tmp_path: Path, folder: str, test: str) -> None:
+    """Whatever they are called, where the test images lie elsewhere."""
+    files = {f"train/{'cat' if n % 2 else folder}/{n}.png": png(n) for n in range(8)}
+    listed = files | {f"{test}{n}.png": png(90 + n) for n in range(8)}
+    listed["train.csv"] = csv("id,label", *(f"{n},{'ab'[n % 2]}" for n in range(8)))
+    competition = read(write_folder(tmp_path / "listed", listed | {"sample_submission.csv": csv("id,label", "1,a")}))
+    assert list(labels(competition)) == list(files)
+    assert of_test(competition) == {"1": f"{test}1.png"}
+    assert competition.problems == []
+    unlisted = {name: data for name, data in listed.items() if not name.endswith("csv")}
+    competition = read(write_folder(tmp_path / "unlisted", unlisted))
+    assert set(competition.train["label"]) == {"cat", folder}
+    assert list(competition.test["file"]) == [f"{test}{n}.png" for n in range(8)]
 
 
 @pytest.mark.parametrize(("train", "test"), [(8, 10), (10, 8), (8, 8)])

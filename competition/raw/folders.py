@@ -9,7 +9,7 @@ import pandas as pd
 from competition.errors import CompetitionError
 from competition.params import DataParams
 from competition.raw.found import Findings, Surety
-from competition.raw.matching import is_in, says
+from competition.raw.matching import is_in, says, split_of
 from competition.raw.sources import Source, normal
 
 VALIDATION = ("val", "valid", "validation", "dev")
@@ -35,13 +35,19 @@ def given_folder(source: Source, params: DataParams, split: str) -> str | None:
 
 
 def test_folder(source: Source, params: DataParams, images: Iterable[str]) -> str | None:
-    """Return the folder of the test images: the one given, else the topmost that says test and holds an image."""
+    """Return the folder of the test images: the one given, else the topmost that says test and holds an image, and one
+    in a folder that says train only where there is no other."""
     given = given_folder(source, params, "test")
     if given is not None:
         return given
     holding = _holding(images)
     named = [folder for folder in source.folders if says("test", folder) and folder in holding]
-    return min(named, key=lambda name: (name.count("/"), name), default=None)
+    apart = [folder for folder in named if _is_apart(folder)]
+    return min(apart or named, key=lambda name: (name.count("/"), name), default=None)
+
+
+def _is_apart(folder: str) -> bool:
+    return split_of(folder, apart=True) == "test"
 
 
 def _holding(images: Iterable[str]) -> set[str]:

@@ -17,6 +17,10 @@ COUNTERS = ("", "index", "unnamed: 0")  # what columns of row numbers are called
 # What folders and columns are called whose images only go with others.
 ASIDE = re.compile(r"(?<![a-z])(masks?|labels?|segs?|segmentations?|segmented|annots?|annotations?)(?![a-z])")
 PICTURE = re.compile(r"(?<![a-z])(images?|imgs?|file|paths?(?![a-z])|photo|picture)")
+# How folders of a split are called, and what may follow these words at once.
+FORMS = {"train": "train(ing)?", "test": "test(s|ing)?"}
+OF_FILES = (r"sets?|data(sets?)?|images?|imgs?|photos?|pictures?|pics?|files?|folders?|splits?|jpe?gs?|pngs?|tiffs?|"
+            r"tif|val")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class ImageIndex:
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_loose_name: dict[str, list[str]] = defaultdict(list)
         self._folder_names: set[str] = set()
+        folders = {image.rpartition("/")[0] for image in self.images}
+        self._apart = any(split_of(folder, apart=True) == "test" for folder in folders)
         for image in self.images:
             path = PurePosixPath(normal(image))
             self._folder_names.update(path.parts[:-1])
@@ -100,7 +106,7 @@ class ImageIndex:
         return Match(folder, _inside(found, folder))
 
     def _split(self, file: str) -> str:
-        return split_of(file.rpartition("/")[0])
+        return split_of(file.rpartition("/")[0], self._apart)
 
     def _folder(self, found: dict[str, list[str]], split: str) -> str:
         hits: Counter[str] = Counter()
@@ -189,17 +195,27 @@ def parents(file: str) -> list[str]:
 
 
 def says(split: str, folder: str) -> bool:
-    """Tell whether a folder's own name has the split as a word: ``Test Images`` has, ``latest`` has not."""
-    return re.search(rf"(?<![a-z]){split}", PurePosixPath(folder).name.lower()) is not None
+    """Tell whether a folder's own name has the split as a word: ``Test Images`` has, ``latest`` and ``Testudines`` have
+    not."""
+    name = _spaced(PurePosixPath(folder).name)
+    return re.search(rf"(?<![^\W\d_]){FORMS[split]}({OF_FILES})?(?![^\W\d_])", name) is not None
 
 
 @functools.cache
-def split_of(folder: str) -> str:
-    """Name the split that a folder, or else the nearest one above it, says it is of; "" where none or both."""
-    said = [split for split in ("train", "test") if says(split, folder)]
-    if said or not folder:
-        return said[0] if len(said) == 1 else ""
-    return split_of(folder.rpartition("/")[0])
+def split_of(folder: str, apart: bool = False) -> str:
+    """Name the split that a folder, or else the nearest one above it, says it is of; "" where none or both.
+
+    Args:
+        folder: its path.
+        apart: whether the test images lie outside all that says train: then nothing in there is of test.
+    """
+    if not folder:
+        return ""
+    above = split_of(folder.rpartition("/")[0], apart)
+    said = [split for split in FORMS if says(split, folder)]
+    if not said or (apart and above == "train"):
+        return above
+    return said[0] if len(said) == 1 else ""
 
 
 def is_in(file: str, folder: str) -> bool:
