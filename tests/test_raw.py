@@ -11,7 +11,7 @@ import pytest
 
 from competition.errors import CompetitionError
 from competition.raw.competition import MISSING, Competition, read_competition
-from competition.raw.matching import says
+from competition.raw.matching import only_says, says
 from competition.raw.sources import Source, open_source
 from tests.conftest import Files, data_params, gala, png, write_folder, write_zip
 
@@ -163,6 +163,12 @@ def test_folders_that_say_a_split(folder: str, split: str) -> None:
     assert " ".join(name for name in ("train", "test") if says(name, folder)) == split
 
 
+def test_folders_that_say_nothing_but_a_split() -> None:
+    tests = ["test", "test.zip", "test.tar.gz", "test_stg2", "Test Images", "testB", "test-jpg v2", "public_test"]
+    assert [name for name in tests if not only_says("test", name)] == []
+    assert [name for name in ("test bench", "latest", "set", "test_tube", "testé") if only_says("test", name)] == []
+
+
 def test_classes_that_begin_like_a_split(tmp_path: Path) -> None:
     competition = read(write_folder(tmp_path, class_folders("", "test/", ("boots", "testudines", "trainers"))))
     assert sorted(set(competition.train["label"])) == ["boots", "testudines", "trainers"]
@@ -184,6 +190,28 @@ def test_folders_in_train_are_of_train(tmp_path: Path, folder: str, test: str) -
     competition = read(write_folder(tmp_path / "unlisted", unlisted))
     assert set(competition.train["label"]) == {"cat", folder}
     assert list(competition.test["file"]) == [f"{test}{n}.png" for n in range(8)]
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize(
+    ("test", "other"),
+    [("test/", "test.zip/"), ("test_stg1/", "test_stg2/"), ("Test A/", "Test B/"), ("test/", "a/test/")],
+)
+def test_a_second_test_folder_is_no_class(tmp_path: Path, wrapper: str, test: str, other: str) -> None:
+    files = below(wrapper, class_folders("", test))
+    if other.endswith(".zip/"):
+        again = write_zip(tmp_path / "test.zip", {f"{n}.png": png(100 + n) for n in (1, 2, 10)})
+        files[wrapper + other.strip("/")] = again.read_bytes()
+    else:
+        files |= {f"{wrapper}{other}{n}.png": png(150 + n) for n in (1, 2)} | {f"{wrapper}test_old/": b""}
+    path = write_folder(tmp_path / "raw", files)
+    for train_folder in ("auto", wrapper.strip("/") or "."):
+        competition = read(path, train_folder=train_folder)
+        assert list(competition.train["label"]) == ["cat", "cat", "dog", "dog"]
+        assert list(competition.test["file"]) == [f"{wrapper}{test}{number}.png" for number in (1, 10, 2)]
+        assert competition.problems == []
+        told = f"the images of {wrapper}{other.strip('/')}, which says test, are not used for training"
+        assert told in competition.notes
 
 
 @pytest.mark.parametrize(("train", "test"), [(8, 10), (10, 8), (8, 8)])

@@ -9,7 +9,7 @@ import pandas as pd
 from competition.errors import CompetitionError
 from competition.params import DataParams
 from competition.raw.found import Findings, Surety
-from competition.raw.matching import is_in, says, split_of
+from competition.raw.matching import is_in, only_says, says, split_of
 from competition.raw.sources import Source, normal
 
 VALIDATION = ("val", "valid", "validation", "dev")
@@ -50,6 +50,23 @@ def _is_apart(folder: str) -> bool:
     return split_of(folder, apart=True) == "test"
 
 
+def _tests(source: Source, params: DataParams, test: str | None) -> list[str]:
+    """List the folder of the test images and the topmost others that say test and nothing else."""
+    apart = test is None or _is_apart(test) or params.test_folder != "auto"
+    tests = [] if test is None else [test]
+    taken = [*tests, given_folder(source, params, "train") or ""]
+    for folder in source.folders:  # sorted, so that those above come first
+        if only_says("test", folder) and split_of(folder, apart) == "test":
+            around = any(is_in(f"{each}/", folder) for each in taken)
+            if not around and not _in_any(folder, tests):
+                tests.append(folder)
+    return tests
+
+
+def _in_any(name: str, folders: Iterable[str]) -> bool:
+    return any(name == folder or is_in(name, folder) for folder in folders)
+
+
 def _holding(images: Iterable[str]) -> set[str]:
     """Name all folders that hold images, at any depth."""
     direct = {image.rpartition("/")[0] for image in images}  # few, where images are many
@@ -76,8 +93,9 @@ def read_folders(
         CompetitionError: there are no two folders of classes and no two prefixes.
     """
     test = test_folder(source, params, images)
-    train_images = sorted(image for image in images if test is None or not is_in(image, test))
-    tops = _tops(source, params, test, train_images)
+    tests = _tests(source, params, test)
+    train_images = sorted(image for image in images if not _in_any(image, tests))
+    tops = _tops(source, params, tests, train_images)
     inside = [(top, image) for image in train_images for top in tops if is_in(image, top)]
     below = [(image, image.removeprefix(f"{top}/" if top else "")) for top, image in inside]
     column = params.label_column
@@ -88,7 +106,7 @@ def read_folders(
         if (label := _label(name, place))
     ]
     classes = dict.fromkeys(row[1] for row in rows)
-    empty = _empty(source, tops, test, classes) if place == "folder" else []
+    empty = _empty(source, tops, tests, classes) if place == "folder" else []
     findings.problems += [f"the class folder {folder!r} holds no image" for folder in empty]
     if not classes or len(classes) + len(empty) < 2:
         raise CompetitionError(
@@ -96,6 +114,8 @@ def read_folders(
             "expected a folder for each class, or a CSV with the names of the images and their classes: "
             "set data.train_table or data.train_folder in params.yaml"
         )
+    for key in ("group_column", "fold_column", "weight_column"):
+        findings.choose(key, "none", "sure", "there is no table")
     why = {
         "folder": f"{len(classes)} folders, as {next(iter(classes))!r}",
         "subfolder": f"{len(classes)} folders two levels down, as {next(iter(classes))!r}",
@@ -105,19 +125,24 @@ def read_folders(
     findings.choose("train_table", "none", "likely", "no table holds labels")
     findings.choose("label_column", place, surety, why)
     findings.choose("train_folder", tops[0] or ".", "likely", f"{len(rows):,} images")
-    for key in ("group_column", "fold_column", "weight_column"):
-        findings.choose(key, "none", "sure", "there is no table")
     for top in tops[1:]:
         findings.notes.append(f"the images of {top} are used for training too")
+    holding = _holding(images)
+    for folder in tests:
+        if folder != test and folder in holding:
+            findings.notes.append(f"the images of {folder}, which says test, are not used for training")
+    if place == "folder":
+        findings.notes += [f"the folder {name!r} says test and is taken for a class" for name in classes
+                           if says("test", name)]  # fmt: skip
     return pd.DataFrame(rows, columns=["sample_id", "label", "file"])
 
 
-def _tops(source: Source, params: DataParams, test: str | None, images: Sequence[str]) -> list[str]:
+def _tops(source: Source, params: DataParams, tests: list[str], images: Sequence[str]) -> list[str]:
     """Find the folder whose folders are the classes, one called train, else below what merely wraps everything; and
     one called valid beside it."""
     given = given_folder(source, params, "train")
     holding = _holding(images)
-    folders = [folder for folder in source.folders if folder != test and not (test and is_in(folder, test))]
+    folders = [folder for folder in source.folders if not _in_any(folder, tests)]
     if given is not None:
         return [given, *_validation(folders, given, holding)]
     named = [folder for folder in folders if says("train", folder) and folder in holding]
@@ -178,12 +203,12 @@ def _prefix(name: str) -> str:
     return found[1] if found else ""
 
 
-def _empty(source: Source, tops: list[str], test: str | None, classes: dict[str, None]) -> list[str]:
+def _empty(source: Source, tops: list[str], tests: list[str], classes: dict[str, None]) -> list[str]:
     return [
         folder
         for folder in source.folders
         if folder.rpartition("/")[0] == tops[0]
-        and folder != test
+        and not any(is_in(f"{test}/", folder) for test in tests)
         and folder not in tops
         and PurePosixPath(folder).name not in classes
     ]

@@ -17,10 +17,12 @@ COUNTERS = ("", "index", "unnamed: 0")  # what columns of row numbers are called
 # What folders and columns are called whose images only go with others.
 ASIDE = re.compile(r"(?<![a-z])(masks?|labels?|segs?|segmentations?|segmented|annots?|annotations?)(?![a-z])")
 PICTURE = re.compile(r"(?<![a-z])(images?|imgs?|file|paths?(?![a-z])|photo|picture)")
-# How folders of a split are called, and what may follow these words at once.
+# How folders of a split are called: with what follows the word at once, and with which words beside it.
 FORMS = {"train": "train(ing)?", "test": "test(s|ing)?"}
 OF_FILES = (r"sets?|data(sets?)?|images?|imgs?|photos?|pictures?|pics?|files?|folders?|splits?|jpe?gs?|pngs?|tiffs?|"
             r"tif|val")  # fmt: skip
+BESIDE = (rf"{OF_FILES}|stg|stage|part|batch|round|phase|public|private|hidden|final|full|new|old|extra|additional|"
+          r"small|large|original|resized|cropped|raw|copy|[a-z]")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,14 @@ def says(split: str, folder: str) -> bool:
     not."""
     name = _spaced(PurePosixPath(folder).name)
     return re.search(rf"(?<![^\W\d_]){FORMS[split]}({OF_FILES})?(?![^\W\d_])", name) is not None
+
+
+def only_says(split: str, folder: str) -> bool:
+    """Tell whether a folder's own name says the split and nothing that a class could be called: not ``test bench``."""
+    name = _spaced(PurePosixPath(folder).name)
+    name = next((name.removesuffix(ending) for ending in ARCHIVES if name.endswith(ending)), name)
+    words = re.findall(r"[^\W\d_]+", name)
+    return says(split, folder) and all(re.fullmatch(rf"{FORMS[split]}({OF_FILES})?|{BESIDE}", word) for word in words)
 
 
 @functools.cache
