@@ -214,6 +214,16 @@ def test_a_second_test_folder_is_no_class(tmp_path: Path, wrapper: str, test: st
         assert told in competition.notes
 
 
+@pytest.mark.parametrize("key", ["group_column", "fold_column", "weight_column"])
+def test_columns_need_a_table(tmp_path: Path, key: str) -> None:
+    """A column that the user names is not passed over where the labels stand in no table."""
+    path = write_folder(tmp_path, class_folders("train/", "test/"))
+    told = refusal(path, **{key: "patient"})
+    assert f"data.{key} is 'patient', and the labels of {path} stand in no table" in told
+    assert f"set data.train_table to it, or data.{key} to none" in told
+    assert len(read(path, **{key: "none"}).train) == 4
+
+
 @pytest.mark.parametrize(("train", "test"), [(8, 10), (10, 8), (8, 8)])
 def test_ids_that_both_splits_use(tmp_path: Path, train: int, test: int) -> None:
     """An id without extension means the image of its own split."""

@@ -115,6 +115,12 @@ def read_folders(
             "set data.train_table or data.train_folder in params.yaml"
         )
     for key in ("group_column", "fold_column", "weight_column"):
+        given: str = getattr(params, key)
+        if given not in ("auto", "none"):
+            raise CompetitionError(
+                f"data.{key} is {given!r}, and the labels of {source.path} stand in no table; expected a table with "
+                f"this column; set data.train_table to it, or data.{key} to none"
+            )
         findings.choose(key, "none", "sure", "there is no table")
     why = {
         "folder": f"{len(classes)} folders, as {next(iter(classes))!r}",
