@@ -307,6 +307,12 @@ def test_coco_annotation_of_no_image() -> None:
     ]
 
 
+def test_coco_annotations_of_no_image_keep_their_order() -> None:
+    ids = [40, 7, 31, 2, 18, 25, 9, 16]
+    found = rows({"images": IMAGES[:1], "annotations": [{"image_id": each, "category_id": 7} for each in [*ids, 1, 7]]})
+    assert [row["image_id"] for row in found] == ["1", *map(str, ids)]
+
+
 def test_coco_with_the_class_in_the_images() -> None:
     found = rows({"images": [{"id": "x", "category_id": 8}], "categories": CATEGORIES})
     assert found == [{"image_id": "x", "category_id": "8", "category_name": "dog"}]

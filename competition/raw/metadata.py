@@ -159,9 +159,10 @@ def _coco(content: Record, called: str) -> pd.DataFrame:
         image_id = _text(image.get(image_key))
         head = (image_id, *(_text(image.get(column)) for column in of_image))
         rows += [head + _cells(annotation, of_annotation) for annotation in annotated.get(image_id, [{}])]
-    for image_id in annotated.keys() - {row[0] for row in rows}:
+    listed = {row[0] for row in rows}
+    for image_id, unlisted in annotated.items():  # in the order of the file, which a set would lose
         head = (image_id, *[""] * len(of_image))
-        rows += [head + _cells(annotation, of_annotation) for annotation in annotated[image_id]]
+        rows += [head + _cells(annotation, of_annotation) for annotation in unlisted if image_id not in listed]
     if categories and "category_id" in columns and "category_name" not in columns:
         names = _names(categories)
         place = columns.index("category_id")
