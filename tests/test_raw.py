@@ -11,7 +11,8 @@ import pytest
 
 from competition.errors import CompetitionError
 from competition.raw.competition import MISSING, Competition, read_competition
-from competition.raw.matching import only_says, says
+from competition.raw.matching import ImageIndex, only_says, says
+from competition.raw.roles import Tables
 from competition.raw.sources import Source, open_source
 from tests.conftest import Files, data_params, gala, png, write_folder, write_zip
 
@@ -669,6 +670,21 @@ def test_many_contradictions_take_linear_time() -> None:
         assert len(read_competition(source, data_params(Path("made-up"))).problems) == count
         seconds.append(time.perf_counter() - start)
     assert seconds[1] < 24 * seconds[0]
+
+
+def test_many_tables_take_linear_time() -> None:
+    """Some 30 ms; as each was compared with all before it, whenever they were asked for, 70 s."""
+    names = tuple(f"{number}/{file}" for number in range(1000) for file in ("boxes.csv", f"boxes-{number}.csv"))
+    cells = {name: csv("x,y", f"{number // 2},b", *["1,2"] * (number % 3)) for number, name in enumerate(names)}
+    cells["999/boxes.csv"] = cells["0/boxes.csv"]
+    tables = Tables(Source(Path("made-up"), names, (), cells.__getitem__), ImageIndex(["a.png"]))
+    for name in names:
+        tables.get(name)
+    start = time.process_time()
+    for _ in range(5):
+        assert tables.good(names) == [name for name in names if name != "999/boxes.csv"]
+    assert time.process_time() - start < 2
+    assert tables.good(["999/boxes.csv", "0/boxes.csv"]) == ["999/boxes.csv"]
 
 
 def test_linked_folders_are_followed_once(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Which table is which, and which of its columns is what."""
 
+import functools
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -25,6 +27,7 @@ WEIGHT_NAMES = ("sample_weight", "sampleweight")
 MIN_GROUPS = 5  # fewer could not be spread over folds
 
 
+@functools.cache
 def role(name: str) -> str:
     """Tell from its file name, or else its folder's, what a table is for; "" where neither says it."""
     stem = PurePosixPath(name).stem.lower()
@@ -52,6 +55,8 @@ class Tables:
         self._read: dict[str, pd.DataFrame] = {}
         self._file_columns: dict[str, str | None] = {}
         self._keys: dict[str, dict[str, set[str]]] = {}
+        self._firsts: dict[str, str] = {}
+        self._alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
         self.damaged: dict[str, CompetitionError] = {}
 
     def get(self, name: str) -> pd.DataFrame:
@@ -84,18 +89,27 @@ class Tables:
 
     def good(self, wanted: Sequence[str]) -> list[str]:
         """Return those of these names whose tables can be read and hold something; remember what the others said."""
-        good: list[str] = []
+        good: dict[str, str] = {}
         for name in wanted:
             try:
                 table = self.get(name)
             except CompetitionError as error:
                 self.damaged[name] = error
                 continue
-            twin = any(PurePosixPath(other).name == PurePosixPath(name).name and self.get(other).equals(table)
-                       for other in good)  # fmt: skip
-            if len(table.columns) and not twin:
-                good.append(name)
-        return good
+            if len(table.columns):
+                good.setdefault(self._first(name), name)
+        return list(good.values())
+
+    def _first(self, name: str) -> str:
+        """Name the first table read that has the same file name and the same cells."""
+        if name not in self._firsts:
+            table = self.get(name)
+            first_row = table.iloc[0] if len(table) else ()
+            alike = self._alike[PurePosixPath(name).name, str(len(table)), *table.columns, *first_row]
+            self._firsts[name] = next((other for other in alike if self.get(other).equals(table)), name)
+            if self._firsts[name] == name:
+                alike.append(name)
+        return self._firsts[name]
 
 
 @dataclass(frozen=True)
