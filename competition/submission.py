@@ -1,5 +1,6 @@
 """From probabilities to the submission, and the gate that lets only a valid one out."""
 
+import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from competition.decisions import LABEL_KINDS, Decision
 from competition.errors import CompetitionError, MistakesError
 from competition.raw.forms import Form
 from competition.raw.labels import is_number
-from competition.raw.tables import parse_table
 from competition.tasks import Target
 
 SUM_TOLERANCE = 1e-5  # what graders allow a row of probabilities to differ from 1
@@ -130,8 +130,9 @@ def gate(path: Path, sample_ids: list[str], form: Form, target: Target) -> None:
 
     Raises:
         MistakesError: columns, ids, their order, missing values or answers are not what the competition lists.
+        CompetitionError: it is no table.
     """
-    table = parse_table(path.read_bytes(), str(path))
+    table = _read(path)
     mistakes = []
     if tuple(table.columns) != form.columns:
         mistakes.append(f"its columns are {list(table.columns)}; the competition lists {list(form.columns)}")
@@ -149,6 +150,21 @@ def gate(path: Path, sample_ids: list[str], form: Form, target: Target) -> None:
         raise MistakesError(
             "the submission was not written, because the competition's grader would refuse it:", mistakes
         )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read a table of ours: commas stand between its cells, whatever its header holds most."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+    except csv.Error as error:
+        raise CompetitionError(
+            f"the submission cannot be read as a CSV file ({error}); look for control characters in the competition's "
+            "ids and classes"
+        ) from None
+    if torn := [row for row in rows if len(row) != len(header)]:
+        raise CompetitionError(f"the submission has the row {torn[0]}; expected a cell for each of {header}")
+    return pd.DataFrame(rows, columns=header, dtype=str)
 
 
 def _wrong_answers(answers: pd.DataFrame, form: Form, target: Target) -> list[str]:

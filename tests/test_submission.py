@@ -1,5 +1,6 @@
 """Blending, the gate, and scoring a submission as its grader would."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from competition.artifacts import write_csv
+from competition.artifacts import read_json, write_csv, write_json
 from competition.cli import app
 from competition.decisions import Decision
 from competition.errors import CompetitionError, MistakesError
 from competition.raw.forms import Form
+from competition.stages.prepare import prepare
 from competition.submission import blend, check_probabilities, fill, gate
 from competition.tasks import Target
+from tests.conftest import data_params, gala, prepare_params, write_folder
 
 CLASSES = ("1e5", "NA", "None")
 TARGET = Target("multiclass", CLASSES, 0, 1, False)
@@ -189,6 +192,48 @@ def test_the_gate_refuses_rows_that_do_not_sum_to_one(tmp_path: Path) -> None:
     shape = form("columns", PER_CLASS, classes=("NA", "None", "1e5"))
     with pytest.raises(MistakesError, match="the probabilities of 1 rows do not sum to 1"):
         gate(written(tmp_path, ["Image,na,none,1e5", "a,0.5,0.2,0.2"]), ["a"], shape, TARGET)
+
+
+@pytest.mark.parametrize("column", ["cat|dog|owl", "a;b;c", "a,b,c", "a\tb\tc"])
+def test_the_gate_knows_what_stands_between_our_cells(tmp_path: Path, column: str) -> None:
+    shape = form(columns=("Image", column))
+    path = tmp_path / "submission.csv"
+    write_csv(path, fill(table([[1, 0, 0]], ["a"]), shape, TARGET, PLAIN))
+    gate(path, ["a"], shape, TARGET)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [("a", "has the row ['a']; expected a cell for each of"), ('a,"NA', "cannot be read as a CSV file")],
+)
+def test_the_gate_refuses_what_is_no_table(tmp_path: Path, line: str, told: str) -> None:
+    with pytest.raises(CompetitionError, match=re.escape(told)):
+        gate(written(tmp_path, ["Image,Class", line]), ["a"], form(), TARGET)
+
+
+def test_probabilities_stay_whatever_the_gate_has_against_the_submission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import competition.stages.predict as stage
+
+    prepared, trained, out = (tmp_path / name for name in ("prepare", "train", "predict"))
+    prepare(prepare_params(), data_params(write_folder(tmp_path / "raw", gala())), out=prepared, seed=1)
+    contract = read_json(prepared / "contract.json")
+    trained.mkdir()
+    write_json(trained / "contract.json", {**contract, "decision": PLAIN.to_json()})
+
+    def predicted(params: Any, split: Any, *given: Any) -> pd.DataFrame:
+        rows = np.tile(np.float32([1, 0, 0]), (len(split.sample_ids), 1))
+        return pd.DataFrame(rows, index=split.sample_ids, columns=contract["classes"])
+
+    def refuse(*given: Any) -> None:
+        raise CompetitionError("no table")
+
+    monkeypatch.setattr(stage, "_predict_split", predicted)
+    monkeypatch.setattr(stage, "gate", refuse)
+    with pytest.raises(CompetitionError, match="no table"):
+        stage.predict(stage.PLAIN, prepared=prepared, trained=trained, out=out, seed=1, threads=1)
+    assert [path.name for path in out.iterdir()] == ["probabilities.csv"]
 
 
 def score(folder: Path, submission: str, answers: str) -> tuple[int, str]:

@@ -69,7 +69,7 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
         write_csv(folder / SUBMISSION, fill(probabilities, form, target, decision))
         try:
             gate(folder / SUBMISSION, list(test["sample_id"]), form, target)
-        except MistakesError as error:  # the probabilities took long to compute and are good: keep them
+        except CompetitionError as error:  # the probabilities took long to compute and are good: keep them
             (folder / SUBMISSION).unlink()
             refused = error
     if refused:
