@@ -1,5 +1,6 @@
 """Score a submission against its answers, as the competition's grader would."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,27 @@ from competition.scores import Score, find_metric, score
 
 LABEL_METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted")
 KAPPA_CLASSES = 20  # whole numbers up to which a quadratic kappa is likely meant
+WIDEST = 2**31  # of whole numbers that a kappa compares: the number of a pair of them still fits 64 bits
 
 
 @dataclass(frozen=True)
 class _Answers:
-    """Truth and predictions, aligned, and the metrics that score them; the predictions by what a metric wants."""
+    """Truth and predictions, aligned, and the metrics that score them.
 
+    Attributes:
+        task: multiclass, multilabel or regression.
+        truth: as a metric of the task takes it.
+        predictions: by what a metric wants.
+        metrics: those that are scored where none is named.
+        grades: int64 (k,), what a quadratic kappa compares: the numbers that the classes are, less the smallest; None
+            where they are no whole numbers.
+    """
+
+    task: str
     truth: np.ndarray
     predictions: dict[str, np.ndarray]
     metrics: tuple[str, ...]
+    grades: np.ndarray | None = None
 
 
 def grade(submission: Path, answers: Path, seed: int, metric: str | None = None) -> dict[str, Score]:
@@ -41,19 +54,31 @@ def grade(submission: Path, answers: Path, seed: int, metric: str | None = None)
     submitted, true = _aligned(submission, answers)
     found = _read(submitted, true, submission, answers)
     wanted = found.metrics if metric is None else (metric,)
-    scores = {}
-    for name in wanted:
-        try:
-            function = find_metric(name)
-        except ValueError as error:
-            raise CompetitionError(f"--metric {error}") from None
-        if function.wants not in found.predictions:
-            raise CompetitionError(
-                f"{name} wants {function.wants}, and {submission} holds {' and '.join(found.predictions)}; the two "
-                f"files allow {', '.join(found.metrics)}"
-            )
-        scores[name] = score(function, found.truth, found.predictions[function.wants], seed)
-    return scores
+    return {name: _score(name, found, submission, answers, seed) for name in wanted}
+
+
+def _score(name: str, found: _Answers, submission: Path, answers: Path, seed: int) -> Score:
+    allowed = f"the two files allow {', '.join(found.metrics)}"
+    try:
+        function = find_metric(name)
+    except ValueError as error:
+        raise CompetitionError(f"--metric {error}") from None
+    if found.task not in function.tasks:
+        tasks = " and ".join(function.tasks)
+        raise CompetitionError(f"{name} is for {tasks}, and {answers} is {found.task}; {allowed}")
+    if function.wants not in found.predictions:
+        raise CompetitionError(
+            f"{name} wants {function.wants}, and {submission} holds {' and '.join(found.predictions)}; {allowed}"
+        )
+    truth, predictions = found.truth, found.predictions[function.wants]
+    if name == "quadratic_kappa":
+        if found.grades is None:
+            raise CompetitionError(f"{name} wants whole numbers as classes, and not all are; {allowed}")
+        truth, predictions = found.grades[truth], found.grades[predictions]
+    try:
+        return score(function, truth, predictions, seed)
+    except ValueError as error:
+        raise CompetitionError(f"{name} cannot score {submission} ({error}); {allowed}") from None
 
 
 def _aligned(submission: Path, answers: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -65,6 +90,8 @@ def _aligned(submission: Path, answers: Path) -> tuple[pd.DataFrame, pd.DataFram
         table = parse_table(path.read_bytes(), str(path))
         if len(table.columns) < 2:
             raise CompetitionError(f"{path} has the columns {list(table.columns)}; expected the id and the answer")
+        if not len(table):
+            raise CompetitionError(f"{path} has no row below its header; expected an id and its answer in each")
         tables.append(table)
     submitted, true = tables
     id_column = true.columns[0]
@@ -95,26 +122,59 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
             raise CompetitionError(f"{submission} has no column for the classes {foreign[:5]} of {answers}")
         index = {name: position for position, name in enumerate(classes)}
         return _exclusive(np.array([index[name] for name in truth]), _numbers(submitted, submission), classes)
-    cells = list(submitted[column] if column in submitted else submitted.iloc[:, 0])
+    named = column if column in submitted else submitted.columns[0]
+    cells = list(submitted[named])
     distinct = natural(truth)
     numbers = all(map(is_number, cells)) and all(map(is_number, truth))
     fractions = numbers and not all(map(is_whole, cells))
+    whole = numbers and all(map(is_whole, truth + cells))
     if numbers and len(distinct) > 2 and (fractions or not all(map(is_whole, truth))):
-        return _Answers(np.array(truth, np.float64), {"values": np.array(cells, np.float64)}, ("rmse",))
-    if len(distinct) == 2 and all(map(is_number, cells)) and not set(cells) <= set(distinct):
-        positive = np.array(cells, np.float64)
-        binary = np.array([name == distinct[1] for name in truth], np.int64)
-        return _exclusive(binary, np.column_stack([1 - positive, positive]), distinct)
+        return _Answers("regression", np.array(truth, np.float64), {"values": np.array(cells, np.float64)}, ("rmse",))
+    beyond = whole and any(
+        float(cell) > 1 for cell in cells
+    )  # as 5.0 and 10.0 of the classes 5 and 10: no probabilities
+    if len(distinct) == 2 and all(map(is_number, cells)) and not set(cells) <= set(distinct) and not beyond:
+        positive = distinct[1] if named == column else _positive(named, distinct)
+        likely = np.array(cells, np.float64)
+        raw = np.column_stack([likely if name == positive else 1 - likely for name in distinct])
+        return _exclusive(np.array([distinct.index(name) for name in truth]), raw, distinct)
     separator = find_separator(truth + cells)
     if separator is not None and any(separator in text for text in truth):
         return _tagged([text.split(separator) for text in truth], [text.split(separator) for text in cells])
-    if any(len(cell.split()) > 1 and cell not in distinct for cell in cells):
+    if any(cell not in distinct and len(cell.split()) > 1 and set(cell.split()) & set(distinct) for cell in cells):
         return _ranked(truth, [cell.split() for cell in cells])
+    if whole:  # 10.0 is the class 10
+        truth, cells = ([str(_whole(text)) for text in texts] for texts in (truth, cells))
     classes = natural({*truth, *cells})
     index = {name: position for position, name in enumerate(classes)}
-    kappa = ("quadratic_kappa",) if all(map(is_whole, classes)) and len(classes) <= KAPPA_CLASSES else ()
+    grades = _grades(classes)
+    kappa = ("quadratic_kappa",) if grades is not None and len(classes) <= KAPPA_CLASSES else ()
     codes = {name: np.array([index[text] for text in texts]) for name, texts in (("truth", truth), ("labels", cells))}
-    return _Answers(codes["truth"], {"labels": codes["labels"]}, (*LABEL_METRICS, *kappa))
+    return _Answers("multiclass", codes["truth"], {"labels": codes["labels"]}, (*LABEL_METRICS, *kappa), grades)
+
+
+def _positive(column: str, classes: Sequence[str]) -> str:
+    """Tell whose probability a column holds: that of the class it is called after, else of the second of the two."""
+
+    def words(text: str) -> str:
+        return " ".join(["", *re.findall(r"[^\W_]+", text.casefold()), ""])
+
+    exact = [name for name in classes if name.casefold() == column.casefold()]
+    named = exact or [name for name in classes if words(name) in words(column)]
+    return named[0] if len(named) == 1 else classes[1]
+
+
+def _whole(text: str) -> int:
+    return int(text.partition(".")[0])
+
+
+def _grades(classes: Sequence[str]) -> np.ndarray | None:
+    """Return the whole numbers that classes are called, less the smallest, so that gaps between them stay."""
+    if not all(map(is_whole, classes)):
+        return None
+    numbers = [_whole(name) for name in classes]
+    lowest = min(numbers)
+    return np.array([number - lowest for number in numbers]) if max(numbers) - lowest < WIDEST else None
 
 
 def _numbers(table: pd.DataFrame, path: Path) -> np.ndarray:
@@ -141,13 +201,13 @@ def _read_columns(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path,
     if not np.isin(raw, (0, 1)).all():
         predictions["probabilities"] = raw
         metrics = ("roc_auc_macro", "roc_auc_weighted", "log_loss", *metrics)
-    return _Answers(truth.astype(np.uint8), predictions, metrics)
+    return _Answers("multilabel", truth.astype(np.uint8), predictions, metrics)
 
 
 def _exclusive(truth: np.ndarray, raw: np.ndarray, classes: Sequence[str]) -> _Answers:
     curves = ("roc_auc",) if len(classes) == 2 else ("roc_auc_macro", "top3_error")
     predictions = {"labels": raw.argmax(axis=1), "probabilities": raw}
-    return _Answers(truth, predictions, ("log_loss", *curves, *LABEL_METRICS))
+    return _Answers("multiclass", truth, predictions, ("log_loss", *curves, *LABEL_METRICS), _grades(classes))
 
 
 def _tagged(truth: list[list[str]], cells: list[list[str]]) -> _Answers:
@@ -160,7 +220,8 @@ def _tagged(truth: list[list[str]], cells: list[list[str]]) -> _Answers:
             coded[row, [index[tag.strip()] for tag in tags if tag.strip()]] = 1
         return coded
 
-    return _Answers(flags(truth), {"labels": flags(cells)}, (*LABEL_METRICS, "f1_samples", "f2_samples", "f2_micro"))
+    metrics = (*LABEL_METRICS, "f1_samples", "f2_samples", "f2_micro")
+    return _Answers("multilabel", flags(truth), {"labels": flags(cells)}, metrics)
 
 
 def _ranked(truth: list[str], cells: list[list[str]]) -> _Answers:
@@ -171,4 +232,4 @@ def _ranked(truth: list[str], cells: list[list[str]]) -> _Answers:
     for row, labels in enumerate(cells):
         raw[row, [index[label] for label in labels]] = np.arange(ranks, ranks - len(labels), -1)
     coded = np.array([index[name] for name in truth])
-    return _Answers(coded, {"probabilities": raw}, (f"map@{ranks}", "top1_error", f"top{ranks}_error"))
+    return _Answers("multiclass", coded, {"probabilities": raw}, (f"map@{ranks}", "top1_error", f"top{ranks}_error"))

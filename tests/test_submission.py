@@ -14,6 +14,7 @@ from competition.cli import app
 from competition.decisions import Decision
 from competition.errors import CompetitionError, MistakesError
 from competition.raw.forms import Form
+from competition.scores import find_metric
 from competition.stages.prepare import prepare
 from competition.submission import blend, check_probabilities, fill, gate
 from competition.tasks import Target
@@ -236,10 +237,10 @@ def test_probabilities_stay_whatever_the_gate_has_against_the_submission(
     assert [path.name for path in out.iterdir()] == ["probabilities.csv"]
 
 
-def score(folder: Path, submission: str, answers: str) -> tuple[int, str]:
+def score(folder: Path, submission: str, answers: str, *options: str) -> tuple[int, str]:
     (folder / "s.csv").write_text(submission)
     (folder / "a.csv").write_text(answers)
-    done = CliRunner().invoke(app, ["score", str(folder / "s.csv"), str(folder / "a.csv")])
+    done = CliRunner().invoke(app, ["score", str(folder / "s.csv"), str(folder / "a.csv"), *options])
     return done.exit_code, done.output + done.stderr
 
 
@@ -257,6 +258,7 @@ def test_score_aligns_by_id(tmp_path: Path) -> None:
         ("Image,Class\na,x\na,x\nb,x\n", "repeats 1 ids, first 'a'"),
         ("id,Class\na,x\nb,x\n", "has 'Image'"),
         ("Image\na\nb\n", "expected the id and the answer"),
+        ("Image,Class\n", "s.csv has no row below its header"),
     ],
 )
 def test_score_refuses_other_ids(tmp_path: Path, submission: str, told: str) -> None:
@@ -273,7 +275,7 @@ SCORED = {
     "columns of a class": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,c\n1,a\n2,b\n", "log_loss 0.1643"),
     "flags": ("id,a,b\n1,1,1\n2,0,1\n", "id,a,b\n1,1,1\n2,1,1\n", "f1_samples 0.8333"),
     "value": ("id,v\n1,3.5\n2,4\n3,8\n", "id,v\n1,3\n2,4\n3,9\n", "rmse 0.6455"),
-    "kappa": ("id,v\n1,0\n2,4\n3,2\n", "id,v\n1,0\n2,4\n3,3\n", "quadratic_kappa 0.8966"),
+    "kappa": ("id,v\n1,0\n2,4\n3,2\n", "id,v\n1,0\n2,4\n3,3\n", "quadratic_kappa 0.9412"),
 }
 
 
@@ -283,3 +285,111 @@ def test_score_tells_the_form_from_the_files(tmp_path: Path, name: str) -> None:
     code, said = score(tmp_path, submission, answers)
     assert code == 0, said
     assert told in said
+
+
+def listed(column: str, cells: list[Any]) -> str:
+    """Write a CSV file of ids from 1 on and a column."""
+    return "\n".join([f"id,{column}", *(f"{number},{cell}" for number, cell in enumerate(cells, 1)), ""])
+
+
+@pytest.mark.parametrize(
+    ("column", "classes", "first"),
+    [
+        ("benign", ("benign", "malignant"), True),
+        ("Benign", ("benign", "malignant"), True),
+        ("p_benign", ("benign", "malignant"), True),
+        ("probability of no tumor", ("no_tumor", "tumor-like"), True),
+        ("malignant", ("benign", "malignant"), False),
+        ("is_malignant", ("benign", "malignant"), False),
+        ("p", ("benign", "malignant"), False),
+        ("benignity", ("benign", "malignant"), False),
+        ("benign_malignant", ("benign", "malignant"), False),
+        ("p_0", ("0", "1"), True),
+        ("grade_0", ("0", "1"), False),
+    ],
+)
+def test_a_probability_is_that_of_the_class_its_column_is_called_after(
+    tmp_path: Path, column: str, classes: tuple[str, str], first: bool
+) -> None:
+    """Else of the second of the two; grade_0 is what the answers call theirs, and so names no class."""
+    answers = listed("grade_0" if column == "grade_0" else "label", [classes[0], classes[1], classes[0]])
+    code, said = score(tmp_path, listed(column, [0.9, 0.2, 0.8] if first else [0.1, 0.8, 0.2]), answers)
+    assert code == 0, said
+    assert "roc_auc 1.0000" in said and "accuracy 1.0000" in said
+
+
+NAMES, NUMBERS, TAGGED = listed("c", ["a", "b", "c"]), listed("c", [0, 1, 2]), listed("t", ["a b", "b", "a"])
+THREE = "id,a,b,c\n1,0.9,0.1,0\n2,0.2,0.7,0.1\n3,0.1,0.2,0.7\n"
+
+
+@pytest.mark.parametrize(
+    ("metric", "submission", "answers", "told"),
+    [
+        (
+            "roc_auc",
+            THREE,
+            NAMES,
+            "roc_auc is of two classes, not 3; take roc_auc_macro); the two files allow log_loss, ",
+        ),
+        ("quadratic_kappa", TAGGED, TAGGED, "quadratic_kappa is for multiclass and ordinal, and "),
+        ("f1_samples", NAMES, NAMES, "a.csv is multiclass; the two files allow accuracy, "),
+        ("f1_samples", THREE, NAMES, "a.csv is multiclass; the two files allow log_loss, "),
+        (
+            "quadratic_kappa",
+            NAMES,
+            NAMES,
+            "wants whole numbers as classes, and not all are; the two files allow accuracy",
+        ),
+        ("quadratic_kappa", THREE, NAMES, "wants whole numbers as classes, and not all are"),
+        ("quadratic_kappa", listed("c", [0, 2**40, 0]), listed("c", [0, 2**40, 0]), "wants whole numbers as classes"),
+        ("rmse", NUMBERS, NUMBERS, "rmse is for regression, and "),
+        ("roc_auc_macro", NUMBERS, NUMBERS, "roc_auc_macro wants probabilities, and "),
+        ("kappa", NUMBERS, NUMBERS, "no metric is called 'kappa'"),
+    ],
+)
+def test_a_metric_of_another_task_is_refused(
+    tmp_path: Path, metric: str, submission: str, answers: str, told: str
+) -> None:
+    code, said = score(tmp_path, submission, answers, "--metric", metric)
+    assert code == 1, said
+    assert told in said
+
+
+TRUE, GUESSED = [0, 1, 4, 0, 1, 4], [0, 1, 1, 0, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("true", "guessed"),
+    [
+        (TRUE, GUESSED),
+        (TRUE, [f"{grade}.0" for grade in GUESSED]),
+        ([grade + 10 for grade in TRUE], [grade + 10.0 for grade in GUESSED]),
+        ([grade - 3 for grade in TRUE], [grade - 3 for grade in GUESSED]),
+    ],
+)
+def test_grades_that_nobody_has_are_not_closed_up(tmp_path: Path, true: list[Any], guessed: list[Any]) -> None:
+    expected = find_metric("quadratic_kappa")(np.array(TRUE), np.array(GUESSED))
+    code, said = score(tmp_path, listed("c", guessed), listed("c", true))
+    assert code == 0, said
+    assert f"quadratic_kappa {expected:.4f} " in said and "quadratic_kappa 0.4808 " in said
+    assert "accuracy 0.6667 " in said
+
+
+def test_columns_called_by_grades_are_these_grades(tmp_path: Path) -> None:
+    submission = "id,0,4,1\n1,1,0,0\n2,0,0,1\n3,0,0,1\n4,1,0,0\n5,0,1,0\n6,0,1,0\n"
+    code, said = score(tmp_path, submission, listed("c", TRUE), "--metric", "quadratic_kappa")
+    assert code == 0, said
+    assert "quadratic_kappa 0.4808 " in said
+
+
+def test_two_numbers_may_be_classes_written_as_values(tmp_path: Path) -> None:
+    code, said = score(tmp_path, listed("c", ["5.0", "10.0", "5.0"]), listed("c", [5, 10, 10]))
+    assert code == 0, said
+    assert "accuracy 0.6667" in said and "log_loss" not in said
+
+
+def test_a_class_of_several_words_that_the_answers_lack_is_no_ranking(tmp_path: Path) -> None:
+    answers = listed("c", ["golden retriever", "siamese cat", "siamese cat"])
+    code, said = score(tmp_path, listed("c", ["golden retriever", "persian cat", "siamese cat"]), answers)
+    assert code == 0, said
+    assert "accuracy 0.6667" in said and "map@" not in said
