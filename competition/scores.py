@@ -24,6 +24,7 @@ RESAMPLES = 1000  # of the bootstrap; the ends of a 95 % interval then have a st
 FEWEST_RESAMPLES = 100  # the standard error is then 7 %
 BUDGET = 2 * 10**9  # numbers looked at in all resamples; ten to twenty seconds of one core
 LEVEL = 0.95
+SMALL = 0.001  # below it, four decimals show too little of a score
 BLOCK = 2**20  # numbers worked on at once, 8 MiB of float64: fits a cache, and bounds the memory
 
 # Takes how often each sample counts in each resample, float64 (r, n); returns the scores, float64 (r,).
@@ -98,7 +99,10 @@ class Score:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.value:.4f} (95 % interval {self.low:.4f} to {self.high:.4f}, n = {self.n:,})"
+        numbers = (self.value, self.low, self.high)
+        digits = ".4g" if 0 < max(map(abs, numbers)) < SMALL else ".4f"
+        value, low, high = (format(number, digits) for number in numbers)
+        return f"{value} (95 % interval {low} to {high}, n = {self.n:,})"
 
 
 def score(metric: Metric, truth: np.ndarray, prediction: np.ndarray, seed: int) -> Score:

@@ -3,6 +3,8 @@
 import math
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from competition.scores import (
     KNOWN,
     RESAMPLES,
     Metric,
+    Score,
     find_metric,
     loss,
     sample_losses,
@@ -322,3 +325,30 @@ def test_what_would_take_too_long_is_resampled_less(
 def test_score_tells_its_interval() -> None:
     result = score(find_metric("accuracy"), np.zeros(2000, np.int64), np.zeros(2000, np.int64), 0)
     assert str(result) == "1.0000 (95 % interval 1.0000 to 1.0000, n = 2,000)"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (Score(1.2e-5, 1.1e-5, 1.34567e-5, 100), "1.2e-05 (95 % interval 1.1e-05 to 1.346e-05, n = 100)"),
+        (Score(0.000987654, 0.0, 0.00099, 100), "0.0009877 (95 % interval 0 to 0.00099, n = 100)"),
+        (Score(0.9, 0.00044, 1.0, 2), "0.9000 (95 % interval 0.0004 to 1.0000, n = 2)"),
+        (Score(0.00044, -0.0012, 0.0021, 1000), "0.0004 (95 % interval -0.0012 to 0.0021, n = 1,000)"),
+        (Score(0.0, 0.0, 0.0, 5), "0.0000 (95 % interval 0.0000 to 0.0000, n = 5)"),
+        (Score(math.nan, math.nan, math.nan, 5), "nan (95 % interval nan to nan, n = 5)"),
+    ],
+)
+def test_small_scores_show_their_digits(given: Score, told: str) -> None:
+    """Unless their interval reaches what four decimals show."""
+    assert str(given) == told
+
+
+def test_small_scores_keep_their_digits_in_the_metrics() -> None:
+    from competition.stages.train import _metrics
+
+    training_set: Any = SimpleNamespace(contract={"metric": "rmse"})
+    results = {"pooled": Score(1.23456789e-5, 0.0, 0.123456789, 9), "fold 0": Score(0.00123456789, -1e-9, math.nan, 9)}
+    assert _metrics(training_set, results) == {
+        "pooled": {"rmse": 1.23457e-5, "low": 0.0, "high": 0.123457, "n": 9},
+        "fold 0": {"rmse": 0.001235, "low": -1e-9, "high": None, "n": 9},
+    }

@@ -31,7 +31,7 @@ from competition.layout import (
 from competition.pictures import Line, write_sheet
 from competition.reading import overlay
 from competition.recipes import Recipe
-from competition.scores import Score, find_metric, sample_losses, score
+from competition.scores import SMALL, Score, find_metric, sample_losses, score
 from competition.seeds import derive
 from competition.state import forget, keyed
 
@@ -233,7 +233,9 @@ def _metrics(training_set: TrainingSet, results: dict[str, Score]) -> dict[str, 
     metric = training_set.contract["metric"]
 
     def number(value: float) -> float | None:
-        return round(value, 6) if np.isfinite(value) else None
+        if not np.isfinite(value):
+            return None
+        return float(f"{value:.6g}") if abs(value) < SMALL else round(value, 6)
 
     return {
         name: {metric: number(s.value), "low": number(s.low), "high": number(s.high), "n": s.n}
