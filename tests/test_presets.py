@@ -112,6 +112,26 @@ def test_presets_may_follow_one_another(params: Path) -> None:
         assert f"\n  family: {raw(name)['model']['family']} " in params.read_text()
 
 
+# How many models there are, for how long and on what: a family's preset leaves them to the one who set them.
+LEFT = {"precision", "deterministic", "patience_epochs", "folds", "seeds", "refit"}
+
+
+@pytest.mark.parametrize("family", [name for name in NAMES if name in FAMILIES])
+def test_a_family_leaves_nothing_of_what_another_preset_trained_by(family: str, params: Path) -> None:
+    for name in NAMES:
+        assert set(raw(name)["train"]) - LEFT <= set(raw(family)["train"]), name
+    assert "mirror" in raw(family)["predict"]
+
+    alone = applied(family)
+    for name in ("speednet", "cifar10"):
+        params.write_text(TEXT.replace("average_decay: 0.0 ", "average_decay: 0.9 "))
+        apply(name, params)
+        apply(family, params)
+        read = load(params)
+        assert read.train.model_dump(exclude=LEFT) == alone.train.model_dump(exclude=LEFT)
+        assert read.predict.mirror == alone.predict.mirror == (family == "speednet")
+
+
 def test_every_family_has_a_preset() -> None:
     families = [name for name in NAMES if name in FAMILIES]
     assert families == NAMES[: len(families)] == ["backbone", "conv", "mlp", "resnet", "softmax", "speednet"]
