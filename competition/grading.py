@@ -1,6 +1,5 @@
 """Score a submission against its answers, as the competition's grader would."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from competition.errors import CompetitionError, MistakesError
+from competition.raw.forms import named_class
 from competition.raw.labels import find_separator, is_number, is_whole, natural
 from competition.raw.tables import parse_table
 from competition.scores import Score, find_metric, score
@@ -130,11 +130,9 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
     whole = numbers and all(map(is_whole, truth + cells))
     if numbers and len(distinct) > 2 and (fractions or not all(map(is_whole, truth))):
         return _Answers("regression", np.array(truth, np.float64), {"values": np.array(cells, np.float64)}, ("rmse",))
-    beyond = whole and any(
-        float(cell) > 1 for cell in cells
-    )  # as 5.0 and 10.0 of the classes 5 and 10: no probabilities
+    beyond = whole and any(float(cell) > 1 for cell in cells)  # 5.0 and 10.0 of the classes 5 and 10
     if len(distinct) == 2 and all(map(is_number, cells)) and not set(cells) <= set(distinct) and not beyond:
-        positive = distinct[1] if named == column else _positive(named, distinct)
+        positive = (None if named == column else named_class(named, distinct)) or distinct[1]
         likely = np.array(cells, np.float64)
         raw = np.column_stack([likely if name == positive else 1 - likely for name in distinct])
         return _exclusive(np.array([distinct.index(name) for name in truth]), raw, distinct)
@@ -151,17 +149,6 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
     kappa = ("quadratic_kappa",) if grades is not None and len(classes) <= KAPPA_CLASSES else ()
     codes = {name: np.array([index[text] for text in texts]) for name, texts in (("truth", truth), ("labels", cells))}
     return _Answers("multiclass", codes["truth"], {"labels": codes["labels"]}, (*LABEL_METRICS, *kappa), grades)
-
-
-def _positive(column: str, classes: Sequence[str]) -> str:
-    """Tell whose probability a column holds: that of the class it is called after, else of the second of the two."""
-
-    def words(text: str) -> str:
-        return " ".join(["", *re.findall(r"[^\W_]+", text.casefold()), ""])
-
-    exact = [name for name in classes if name.casefold() == column.casefold()]
-    named = exact or [name for name in classes if words(name) in words(column)]
-    return named[0] if len(named) == 1 else classes[1]
 
 
 def _whole(text: str) -> int:
