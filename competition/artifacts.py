@@ -30,10 +30,11 @@ def stage_folder(folder: Path) -> Iterator[Path]:
     """
     scratch = folder.with_name(f".{folder.name}.partial")
     replaced = folder.with_name(f".{folder.name}.old")
-    if replaced.exists() and not folder.exists():  # killed between the two renames
+    # Killed between the two renames; without the scratch folder it was killed while the old one was removed.
+    if replaced.exists() and scratch.exists() and not folder.exists():
         replaced.rename(folder)
-    for stale in (scratch, replaced):
-        shutil.rmtree(stale, ignore_errors=True)
+    for stale in filter(Path.exists, (scratch, replaced)):
+        shutil.rmtree(stale)  # a disk that cannot be written to is told
     scratch.mkdir(parents=True)
     try:
         check_space(scratch, SMALL_FILES_BYTES)
@@ -42,9 +43,9 @@ def stage_folder(folder: Path) -> Iterator[Path]:
             folder.rename(replaced)
         scratch.rename(folder)
     except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
         if replaced.exists() and not folder.exists():
             replaced.rename(folder)
+        shutil.rmtree(scratch, ignore_errors=True)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
 

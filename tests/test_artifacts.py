@@ -81,3 +81,11 @@ def test_tables_keep_every_cell(tmp_path: Path) -> None:
 def test_json_refuses_what_is_no_number(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"score": float("nan")})
+
+
+def test_an_old_folder_half_removed_does_not_come_back(tmp_path: Path) -> None:
+    """Killed while it was removed, and the new one taken away before the stage runs again, as DVC does."""
+    (tmp_path / ".out.old").mkdir()
+    with stage_folder(tmp_path / "out"):
+        assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
