@@ -200,7 +200,9 @@ def test_the_gate_knows_what_stands_between_our_cells(tmp_path: Path, column: st
     shape = form(columns=("Image", column))
     path = tmp_path / "submission.csv"
     write_csv(path, fill(table([[1, 0, 0]], ["a"]), shape, TARGET, PLAIN))
-    gate(path, ["a"], shape, TARGET)
+    gate(path, ["a"], shape, TARGET)  # raises nothing
+    with pytest.raises(MistakesError, match="the competition lists"):
+        gate(path, ["a"], form(), TARGET)
 
 
 @pytest.mark.parametrize(

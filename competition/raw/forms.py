@@ -253,12 +253,12 @@ def named_class(column: str, classes: Sequence[str]) -> str | None:
     """Find the class that a column is called after: by its whole name, else by the longest of those in its words."""
     if same := [name for name in classes if _plain(name) == _plain(column)]:
         return same[0] if len(same) == 1 else None
-    words, found = _words(column), []
+    words, lengths = _words(column), {}
     for name in classes:
         own = _words(name)
-        if any(words[start : start + len(own)] == own for start in range(len(words) - len(own) + 1)) and own:
-            found.append((len(own), name))
-    longest = [name for length, name in found if length == max(found)[0]]
+        if own and any(words[start : start + len(own)] == own for start in range(len(words))):
+            lengths[name] = len(own)
+    longest = [name for name, length in lengths.items() if length == max(lengths.values())]
     return longest[0] if len(longest) == 1 else None
 
 
@@ -269,11 +269,12 @@ def _words(name: str) -> list[str]:
 
 # The metric -------------------------------------------------------------------------------------------------------
 
-# What descriptions write -> our name; the more special first, for a text that names one often names its kind too.
+# How descriptions write an average of F1: before it, after it, or among the arguments of scikit-learn's function.
 _AVERAGED = (
     r"{0}(ly)?[ -]*(averaged?|averaging)?[ -]*f-?1|f-?1[ _-]*(score|measure)?[^.;a-z0-9]*"
     r"(\([^)]*|with |using |averaged? ?=?[ '\"]*)?{0}"
 )
+# What descriptions write -> our name; the more special first, for a text that names one often names its kind too.
 _WRITTEN = (
     (r"quadratic(ally)?[ -]weighted[ -]kappa|weighted kappa|\bqwk\b|kappa[^.;]{0,60}quadratic", "quadratic_kappa"),
     (r"(mean|average)[ -]column[ -]?wise (roc )?auc|column[ -]averaged auc", "roc_auc_macro"),
