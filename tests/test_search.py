@@ -161,6 +161,22 @@ def test_a_search_repeats_and_stays_in_its_space(tuner: str, tmp_path: Path) -> 
         assert attempt.values.get("model.dense_dropout", 0.0) in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kerastuner_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    """What it wrote nobody would read, and a full disk would end in an error of TensorFlow's."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    seen: set[str] = set()
+
+    def look(trial: Attempt) -> None:
+        seen.update(path.name for path in (tmp_path / "results").iterdir())
+
+    kept = results(tmp_path / "results")
+    trials, _ = search(plan(trials=3, workers=workers), Fake(), kept, on_trial=look)
+    assert seen == {kept.of(trial.task).name for trial in trials} | {"trained.log"}
+    assert not list((tmp_path / "here").iterdir())
+
+
 @pytest.mark.parametrize("tuner", TUNERS)
 def test_a_search_that_was_stopped_anywhere_goes_on(tuner: str, tmp_path: Path) -> None:
     """Stop it again and again in the midst of a training: the same trials in the end, and no epoch trained twice."""

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
-from pathlib import Path
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial as Told
@@ -73,14 +72,11 @@ class Oracle(keras_tuner.Oracle):
             return {"status": TrialStatus.STOPPED if self.is_over else TrialStatus.IDLE}
         return {"status": TrialStatus.RUNNING, "values": {SEARCH: self.search.key, TASK: json.dumps(asdict(task))}}
 
-    def update_trial(self, trial_id: str, metrics: dict[str, object], step: int = 0) -> Told:
-        try:
-            return super().update_trial(trial_id, metrics, step)
-        except Exception as error:  # KerasTuner would take it for a failed trial; TensorFlow's of a disk is no OSError
-            cause = error if isinstance(error, OSError) else OSError(f"KerasTuner cannot keep a trial: {error}")
-            if trial_id in self.trials:  # else it is a trial of the chief before
-                self.error = cause
-            raise keras_tuner.errors.FatalError(str(error)) from cause
+    def save(self) -> None:
+        """Write nothing: no file of KerasTuner's would be read, and a full disk it tells as no other error here."""
+
+    def _save_trial(self, trial: Told) -> None:
+        """Write nothing."""
 
     def told(self) -> list[Attempt]:
         """Return the trials that have begun."""
@@ -118,7 +114,6 @@ class Tuner(keras_tuner.Tuner):
         oracle: the one that is asked, or that stands for the chief's.
         evaluate: tries a task.
         on_trial: told of every trial as it ends.
-        folder: for KerasTuner's files, which nothing reads.
         most_trials: after which to raise EnoughError.
     """
 
@@ -127,12 +122,19 @@ class Tuner(keras_tuner.Tuner):
         oracle: Oracle,
         evaluate: Callable[[Task], Outcome],
         on_trial: Callable[[Attempt], None],
-        folder: Path,
         most_trials: int | None = None,
     ) -> None:
-        super().__init__(oracle, directory=str(folder), project_name="search", overwrite=True)
+        super().__init__(oracle)
         self._evaluate, self._on_trial, self._left = evaluate, on_trial, most_trials
         self._is_idle = False
+
+    @property
+    def project_dir(self) -> str:
+        """No folder: none is made."""
+        return ""
+
+    def save(self) -> None:
+        """Write nothing, as the oracle."""
 
     def run(self) -> None:
         """Search until there is no trial any more.

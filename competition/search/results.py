@@ -47,11 +47,6 @@ class Results:
     run: str
 
     @property
-    def scratch(self) -> Path:
-        """For files that are of use while the search runs only."""
-        return self.folder / "running"
-
-    @property
     def known(self) -> int:
         """How many trainings are known, some of them perhaps of values that are not searched any more."""
         return sum(1 for _ in self.folder.glob(f"*/{RESULT}"))
@@ -111,7 +106,6 @@ class Results:
 
     def tidy(self, shown: Collection[Attempt] = (), going_on: Collection[Attempt] = ()) -> None:
         """Remove all but the results, the predictions of some trials, and the state of those that may go on."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
         kept = {
             *self.folder.glob(f"*/{RESULT}"),
             *(self.predictions(trial) for trial in shown),

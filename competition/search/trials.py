@@ -1,6 +1,5 @@
 """Run a search: the oracle proposes, something trains, every outcome is recorded."""
 
-import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -53,9 +52,8 @@ def search(
                 results.forget_fit(attempt.task)
         on_trial(trial)
 
-    shutil.rmtree(results.scratch, ignore_errors=True)
     if search.params.workers == 1 and listen is None:
-        return _alone(search, evaluate, results, remember, keep)
+        return _alone(search, evaluate, remember, keep)
     address = (listen or Address(LOCAL, 0)).bound()
     on_start(address)
     work = Work(search, evaluate, remember, results, address.near)
@@ -92,7 +90,6 @@ def lend_a_hand(
 def _alone(
     search: Search,
     evaluate: Evaluate,
-    results: Results,
     remember: Callable[[Evaluate], Remembering],
     on_trial: Callable[[Attempt, Sequence[Task]], None],
 ) -> tuple[list[Attempt], list[str]]:
@@ -102,7 +99,7 @@ def _alone(
     oracle = Oracle(search)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="keras_tuner")  # of a failed trial's score, and of its own old calls
-        Tuner(oracle, remember(evaluate), lambda trial: on_trial(trial, ()), results.scratch).run()
+        Tuner(oracle, remember(evaluate), lambda trial: on_trial(trial, ())).run()
     if oracle.error:
         raise oracle.error
     return oracle.told(), oracle.sieve.reasons

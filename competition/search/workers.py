@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from competition import backend
@@ -214,7 +213,7 @@ class _Crew:
 
     def _start(self, name: str, most_trials: int = TRIALS_PER_PROCESS) -> None:
         if name == CHIEF:
-            child = Child(_chief, self._work.search, self._listen, self._work.results.scratch / name)
+            child = Child(_chief, self._work.search, self._listen)
         else:
             place = self._names.index(name) if name in self._names else 0  # who stands in for another machine's
             patience = None if self._listen else PATIENCE_SECONDS
@@ -312,7 +311,7 @@ def _introduce(name: str, address: Address) -> None:
     os.environ["KERASTUNER_ORACLE_PORT"] = str(address.port)
 
 
-def _chief(pipe: Connection, search: Search, listen: Address, folder: Path) -> None:
+def _chief(pipe: Connection, search: Search, listen: Address) -> None:
     """Be the chief: serve until killed."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # it trains nothing
     backend.start(1)
@@ -324,7 +323,7 @@ def _chief(pipe: Connection, search: Search, listen: Address, folder: Path) -> N
 
     warnings.filterwarnings("ignore", module="keras_tuner")  # of a failed trial's score
     oracle = Oracle(search)
-    tuner = Tuner(oracle, nothing, nothing, folder)
+    tuner = Tuner(oracle, nothing, nothing)
 
     def serve() -> None:
         try:
@@ -401,7 +400,7 @@ def _ask(pipe: Connection, work: Work, name: str, most_trials: int, patience: fl
     while True:
         _reach(work.chief, patience)
         try:
-            tuner = Tuner(Oracle(work.search), answer, tell, work.results.scratch / name, most_trials - done)
+            tuner = Tuner(Oracle(work.search), answer, tell, most_trials - done)
             if tuner.oracle.get_space().get(SEARCH) != work.search.key:
                 raise CompetitionError(
                     f"the search at {work.chief} is another one; the same are wanted: seed, model, train, the epochs, "
