@@ -124,7 +124,7 @@ class Tuner(keras_tuner.Tuner):
         on_trial: Callable[[Attempt], None],
         most_trials: int | None = None,
     ) -> None:
-        super().__init__(oracle)
+        super().__init__(oracle, overwrite=True)  # else it would look for a file to go on from
         self._evaluate, self._on_trial, self._left = evaluate, on_trial, most_trials
         self._is_idle = False
 
