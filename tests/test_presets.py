@@ -420,10 +420,12 @@ def test_presets_are_packaged() -> None:
     assert set(FOLDER.iterdir()) <= packaged
 
 
-@pytest.mark.parametrize("name", ["cifar10", "fashion-mnist"])
-def test_what_is_measured_is_the_preset(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "measured"), [("cifar10", "cifar10"), ("fashion-mnist", "fashion-mnist"), ("photos", "dance-form")]
+)
+def test_what_is_measured_is_the_preset(name: str, measured: str, tmp_path: Path) -> None:
     """The file of a benchmark holds its preset: written again, nothing changes."""
-    written = ROOT / "benchmarks" / f"{name}.yaml"
+    written = ROOT / "benchmarks" / f"{measured}.yaml"
     copy = tmp_path / "params.yaml"
     shutil.copyfile(written, copy)
     apply(name, copy)
