@@ -43,9 +43,10 @@ def load(path: Path, checks: tuple[Check, ...] = ()) -> Params:
         MistakesError: every mistake, a line each, with its dotted path.
         CompetitionError: the file is missing or not YAML.
     """
-    raw = _read_yaml(path)
-    params, mistakes = _validate(Params, raw)
-    mistakes += _across(raw) + _space_mistakes(raw)
+    mistakes: list[str] = []
+    raw = _named(read_yaml(path, YAML(typ="safe")), mistakes)
+    params, wrong = _validate(Params, raw)
+    mistakes += wrong + _across(raw) + _space_mistakes(raw)
     for check in checks:
         mistakes += check(raw)
     if mistakes or params is None:
@@ -84,9 +85,12 @@ def _laid(raw: dict[str, Any], dotted: str, value: Scalar | None) -> dict[str, A
     return copied
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    # ruamel reads YAML 1.2, as DVC does: PyYAML would read 1e-05 as text and `no` as false.
-    yaml = YAML(typ="safe")
+def read_yaml(path: Path, yaml: YAML) -> dict[Any, Any]:
+    """Read a file of sections by a parser of YAML 1.2, as DVC does: PyYAML would read 1e-05 as text and `no` as false.
+
+    Raises:
+        CompetitionError: the file is missing, not YAML or holds no sections.
+    """
     try:
         raw = yaml.load(path)
     except FileNotFoundError:
@@ -100,7 +104,22 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise CompetitionError(f"{path} is not valid YAML{where}: {problem}") from None
     if not isinstance(raw, dict):
         raise CompetitionError(f"{path} holds no sections; expected {', '.join(Params.model_fields)}")
-    return {str(key): value for key, value in raw.items()}
+    return raw
+
+
+def _named(raw: Any, mistakes: list[str], path: str = "") -> Any:
+    """Return the values with text for names, as JSON wants them, and add a mistake for every name that is no text."""
+    if isinstance(raw, list):
+        return [_named(value, mistakes, f"{path}.{place}") for place, value in enumerate(raw)]
+    if not isinstance(raw, dict):
+        return raw
+    named = {}
+    for key, value in raw.items():
+        inner = f"{path}.{key}" if path else str(key)
+        if not isinstance(key, str):
+            mistakes.append(f"{inner}: the name is read as {key!r} and not as text; write it in quotes")
+        named[str(key)] = _named(value, mistakes, inner)
+    return named
 
 
 def _validate(schema: type[Validated], raw: dict[str, Any]) -> tuple[Validated | None, list[str]]:

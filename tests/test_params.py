@@ -198,6 +198,20 @@ def test_broken_yaml(tmp_path: Path, old: str, new: str, told: str) -> None:
         load(changed(tmp_path, (old, new)))
 
 
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [("007", "7"), ("1e5", "100000.0"), ("true", "True"), ("2020-01-01", "datetime.date(2020, 1, 1)"),
+     ("null", "None"), ("[a, b]", "('a', 'b')")],
+)  # fmt: skip
+def test_a_class_whose_name_yaml_does_not_read_as_text(tmp_path: Path, name: str, read: str) -> None:
+    found = mistakes(changed(tmp_path, ("merge_classes: {}", f"merge_classes: {{{name}: [a]}}")))
+    assert len(found) == 1
+    assert found[0].startswith("data.merge_classes.")
+    assert found[0].endswith(f": the name is read as {read} and not as text; write it in quotes")
+    quoted = load(changed(tmp_path, ("merge_classes: {}", f"merge_classes: {{'{name}': [a]}}")))
+    assert quoted.data.merge_classes == {name: ("a",)}
+
+
 def test_overlay_lays_values_and_checks_them() -> None:
     recipe = load(ROOT / "params.yaml").recipe
     laid = overlay(recipe, {"model.filters": 7, "train.learning_rate": 0.5})
