@@ -20,6 +20,7 @@ from competition.params import DataParams
 from competition.raw.competition import Competition, read_competition
 from competition.raw.found import Found
 from competition.raw.sources import Source, open_source
+from competition.reading import read_yaml
 from competition.scores import find_metric
 
 LOOKED_AT = 64  # images whose size and colour decide those of all
@@ -40,19 +41,17 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
         CompetitionError: there is no such download, and nothing is written. Or there is nothing to choose from, or more
             than one choice; then only the download's path is written, so that the user can go on by hand.
     """
-    if not params.is_file():
-        raise CompetitionError(f"{params} is missing; run the command in the project's folder, or pass --params")
+    written = read_yaml(params, _yaml())
     if metric is not None:
         try:
             find_metric(metric)
         except ValueError as error:
             raise CompetitionError(f"--metric: {error}") from None
-    written = _yaml().load(params.read_text(encoding="utf-8"))
-    if not isinstance(written, dict) or not isinstance(written.get("data"), dict):
+    if not isinstance(written.get("data"), dict):
         raise CompetitionError(f"{params} has no data section; take it from the project's own params.yaml")
     if not download.exists():  # mistyped: what stands in params.yaml is of another
         raise CompetitionError(f"{download} is missing; give the path of the competition's files")
-    root = _root(download)
+    root = _root(download, params)
     data = _open_minded(root, metric)
     try:
         competition, size, why = _look(download, params, data, guess=metric is None)
@@ -88,22 +87,25 @@ def _look(download: Path, params: Path, data: DataParams, guess: bool) -> tuple[
 def _yaml() -> YAML:
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
     return yaml
 
 
 def _write(params: Path, written: Any) -> None:
-    """Write params.yaml aside, then rename."""
+    """Write params.yaml aside, its lines ended as they were, then rename."""
     text = io.StringIO()
     _yaml().dump(written, text)
+    newline = "\r\n" if b"\r\n" in params.read_bytes() else "\n"
     partial = params.with_name(f".{params.name}.partial")
-    partial.write_text(text.getvalue(), encoding="utf-8")
+    partial.write_text(text.getvalue(), encoding="utf-8", newline=newline)
     partial.replace(params)
 
 
-def _root(download: Path) -> str:
-    """Write the path from the folder the commands run in, where it lies below that."""
-    path, project = Path(os.path.abspath(download)), Path.cwd()  # noqa: PTH100  (keep links)
-    return path.relative_to(project).as_posix() if path.is_relative_to(project) else str(path)
+def _root(download: Path, params: Path) -> str:
+    """Write the path from the project's folder, which holds params.yaml, where it lies below that and we are there."""
+    path, project = (Path(os.path.abspath(each)) for each in (download, params.parent))  # noqa: PTH100  (keep links)
+    below = project == Path.cwd() and path.is_relative_to(project)
+    return path.relative_to(project).as_posix() if below else str(path)
 
 
 def _open_minded(root: str, metric: str | None) -> DataParams:

@@ -92,7 +92,7 @@ def read_yaml(path: Path, yaml: YAML) -> dict[Any, Any]:
         CompetitionError: the file is missing, not YAML or holds no sections.
     """
     try:
-        raw = yaml.load(path)
+        raw = yaml.load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise CompetitionError(
             f"{path} is missing; run the command in the project's folder, or pass --params"

@@ -1,6 +1,7 @@
 """Replicas of the layouts of real competitions, from the download to a submission that their graders accept."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,48 @@ def test_a_mistyped_path_leaves_the_parameters(tmp_path: Path) -> None:
     with pytest.raises(CompetitionError, match=r"/nowhere is missing; give the path of the competition's files$"):
         initialise(tmp_path / "nowhere", params, None)
     assert params.read_text() == (ROOT / "params.yaml").read_text()
+
+
+def test_other_lines_and_their_ends_stay(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text()
+    params.write_bytes(text.replace("\n", "\r\n").encode())
+    initialise(write_folder(tmp_path / "raw", gala()), params, "accuracy")
+    before, after = text.split("\n"), params.read_bytes().decode().split("\r\n")
+    assert after[-1] == ""
+    assert all("\n" not in line for line in after)
+    start = next(number for number, line in enumerate(before) if line.startswith("  resize:"))
+    assert after[start - len(before) :] == before[start:]
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (b"seed: [1", r"params\.yaml is not valid YAML in line 1: "),
+        (b"seed: 1\nseed: 2\n", r"params\.yaml is not valid YAML in line 2: found duplicate key"),
+        (b"seed: 1 # \xe9\n", r"params\.yaml is not valid YAML: "),
+        (b"- 1\n", r"params\.yaml holds no sections"),
+    ],
+)
+def test_init_tells_what_is_wrong_with_the_file(tmp_path: Path, broken: bytes, told: str) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_bytes(broken)
+    with pytest.raises(CompetitionError, match=told):
+        initialise(write_folder(tmp_path / "raw", gala()), params, None)
+    assert params.read_bytes() == broken
+
+
+def test_the_path_is_written_from_the_folder_of_the_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or whole, where the command runs elsewhere: in another folder the same path would lead to nothing."""
+    params = tmp_path / "params.yaml"
+    (tmp_path / "sub").mkdir()
+    write_folder(tmp_path / "sub/raw", gala())
+    for folder, written in ((tmp_path, "sub/raw"), (tmp_path / "sub", str(tmp_path / "sub/raw"))):
+        params.write_text((ROOT / "params.yaml").read_text())
+        monkeypatch.chdir(folder)
+        there = os.path.relpath(tmp_path, folder)
+        initialise(Path(there, "sub/raw"), Path(there, "params.yaml"), "accuracy")
+        assert reading.load(params).data.root == written
 
 
 def test_init_takes_over_given_folds(tmp_path: Path) -> None:
