@@ -4,7 +4,6 @@ Every command imports what it runs when it runs, so that ``compete --help`` answ
 """
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -31,13 +30,16 @@ ParamsPath = Annotated[Path, typer.Option("--params", help="The file of paramete
 DataDir = Annotated[Path, typer.Option("--data", help="The folder with a folder for each stage.")]
 PARAMS, DATA = Path("params.yaml"), Path("data")
 
-# What a full, read-only or forbidden disk raises; nothing else of OSError is the user's to mend.
+# What a full, read-only or forbidden disk raises, or a path to something else; no other OSError is the user's to mend.
 DISK = {
     errno.ENOSPC: "cannot write to {}: no space is left; make room and run again",
     errno.EDQUOT: "cannot write to {}: the quota is used up; make room and run again",
     errno.EROFS: "cannot write to {}: it is read-only; make it writable, or work in another folder",
     errno.EACCES: "cannot open {}: access is not allowed; change its rights and run again",
     errno.EPERM: "cannot open {}: access is not allowed; change its rights and run again",
+    errno.EISDIR: "cannot open {}: it is a folder; give the path of a file",
+    errno.ENOTDIR: "cannot open {}: a part of this path is a file; give one that leads through folders",
+    errno.EEXIST: "cannot make the folder {}: there is a file of this name; give another, or move the file away",
 }
 
 
@@ -303,7 +305,9 @@ def shapes(
         recipe = read.recipe
         contract = data / "prepare" / CONTRACT
         if contract.exists():
-            target, source = Target.of(json.loads(contract.read_text(encoding="utf-8"))), str(contract)
+            from competition.artifacts import read_json  # and pandas, which takes its time
+
+            target, source = Target.of(read_json(contract)), str(contract)
         else:
             target = Target("multiclass", tuple(map(str, range(10))), 0, 1, False)
             source = "assumed, for 'compete prepare' has not run"

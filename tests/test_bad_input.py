@@ -503,3 +503,23 @@ def test_missing_params(home: Path) -> None:
     assert "params.yaml is missing" in told
     assert "--params" in told
     assert not (home / ".compete").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["prepare", "--params", "folder"], "cannot open folder: it is a folder; give the path of a file"),
+        (["init", "folder", "--params", "folder"], "cannot open folder: it is a folder; give the path of a file"),
+        (["sample", "--out", "file"], "cannot make the folder file: there is a file of this name"),
+        (["sample", "--out", "file/below"], "cannot open file/below: a part of this path is a file"),
+        (["prepare", "--data", "file"], "cannot open file/.prepare.partial: a part of this path is a file"),
+        (["shapes", "--data", "folder"], "contract.json is not valid JSON"),
+    ],
+)
+def test_paths_to_something_else(home: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], told: str) -> None:
+    monkeypatch.chdir(home)
+    write_folder(home, {"file": b"", "folder/prepare/contract.json": b"{"})
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("compete: ")
+    assert told in done.stderr
