@@ -4,6 +4,7 @@ Every command imports what it runs when it runs, so that ``compete --help`` answ
 """
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ DISK = {
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn what a user can act on into one clear message and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # stderr is so already: names may hold letters that a terminal has not
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except CompetitionError as error:

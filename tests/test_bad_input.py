@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -523,3 +525,18 @@ def test_paths_to_something_else(home: Path, monkeypatch: pytest.MonkeyPatch, co
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("compete: ")
     assert told in done.stderr
+
+
+def test_letters_that_a_terminal_has_not(home: Path) -> None:
+    """A latin or a pure ASCII one: they are shown by their number, and nothing ends in a traceback."""
+    labels = ("é", "日本")
+    files = {f"raw/train/{label}/{number}.png": png(number + 9 * len(label)) for number in range(4) for label in labels}
+    files["raw/test/9.png"] = png(99)
+    write_folder(home / "other", files)
+    project = Project(home)
+    environment = {**project.environment, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", "from competition.cli import app; app()", "init", "other/raw"]
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert r"\xe9" in done.stdout
+    assert r"\u65e5\u672c" in done.stdout
