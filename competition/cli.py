@@ -62,10 +62,28 @@ def _told() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def _read(path: Path) -> "Params":
+def _read(path: Path, checked: bool = True) -> "Params":
+    """Read the parameters; where the ops of their policies matter they are checked too, which takes a second."""
+    _own_package()
     from competition import policies, reading
 
-    return reading.load(path, checks=(policies.check,))
+    return reading.load(path, checks=(policies.check,) if checked else ())
+
+
+def _own_package() -> None:
+    """Refuse to run another copy of the package than the one in this folder, whose files DVC takes for what ran."""
+    here, running = Path("competition").resolve(), Path(__file__).resolve().parent
+    if here == running or not (here / "stages" / "prepare.py").is_file():
+        return
+    names = {path.relative_to(folder) for folder in (here, running) for path in folder.rglob("*.py")}
+    texts = {name: [path.read_bytes() if path.is_file() else None for path in (here / name, running / name)]
+             for name in sorted(names)}  # fmt: skip
+    differ = [name.as_posix() for name, (ours, theirs) in texts.items() if ours != theirs]
+    if differ:
+        raise CompetitionError(
+            f"this command runs {running}, and {here} differs from it in {len(differ)} of its files, as {differ[0]}; "
+            "activate this project's own environment, or run 'pip install -e .' here"
+        )
 
 
 @contextmanager
@@ -114,6 +132,7 @@ def preset(
             for each in list_presets():
                 say(f"{each.name}: {each.title}\n  source: {each.source}\n  expected: {each.expected}")
             return
+        _own_package()
         replaced = apply(name, params, checks=(policies.check,))
         say(f"preset: replaced {', '.join(replaced)} in {params}")
         say("preset: all else is as it was; now run 'dvc repro'")
@@ -298,13 +317,12 @@ def shapes(
 ) -> None:
     """Show what each layer of the model puts out, holds and computes, before anything is trained."""
     with _told():
-        from competition import reading
         from competition.console import say
         from competition.layout import CONTRACT
         from competition.shapes import NEEDS_KERAS, MisfitError, jumps, table, trace
         from competition.tasks import Target
 
-        read = reading.load(params)
+        read = _read(params, checked=False)
         recipe = read.recipe
         contract = data / "prepare" / CONTRACT
         if contract.exists():

@@ -527,6 +527,23 @@ def test_paths_to_something_else(home: Path, monkeypatch: pytest.MonkeyPatch, co
     assert told in done.stderr
 
 
+def test_another_copy_of_the_package(
+    copy_project: Callable[[Path], Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC takes the files of this folder for what ran: the environment of another clone is refused, unless equal."""
+    copy = copy_project(tmp_path).folder
+    monkeypatch.chdir(copy)
+    assert CliRunner().invoke(app, ["shapes"]).exit_code == 0
+    (copy / "competition/models/tiny.py").write_text("")
+    for command in (["shapes"], ["prepare"], ["preset", "mlp"]):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 1
+        assert f"this command runs {ROOT / 'competition'}, and {copy / 'competition'} differs from it" in done.stderr
+        assert "in 1 of its files, as models/tiny.py" in done.stderr
+        assert "run 'pip install -e .' here" in done.stderr
+    assert not (copy / "data/prepare").exists()
+
+
 def test_letters_that_a_terminal_has_not(home: Path) -> None:
     """A latin or a pure ASCII one: they are shown by their number, and nothing ends in a traceback."""
     labels = ("é", "日本")
