@@ -51,12 +51,15 @@ def start(threads: int | str, deterministic: bool = True) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without, CUDA's products refuse to be equal
     try:
         with _without_remarks(), _without(UNUSED - {name}), _without_collecting():
-            import keras  # noqa: F401  (and with it the backend)
+            import keras  # and with it the backend
 
             if name != "tensorflow" and find_spec("tensorflow"):
                 import tensorflow  # noqa: F401  (Keras's layers load it anyway, later, and its remarks were seen)
     except ImportError as error:
         raise CompetitionError(f"KERAS_BACKEND is {name}, and {error}; pip install -e '.[{name}]'") from None
+    keras.config.set_floatx("float32")  # these three: its own defaults, whatever a keras.json in the home says
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
     if name == "tensorflow":
         import tensorflow as tf
 

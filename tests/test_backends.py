@@ -109,3 +109,15 @@ import sklearn.ensemble
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     said = subprocess.check_output([sys.executable, "-c", asked], cwd=ROOT, env=environment, text=True)
     assert said == "[] True True\n"
+
+
+def test_no_file_of_keras_in_the_home_decides(tmp_path: Path) -> None:
+    """Older versions of Keras wrote one by themselves; with it models had other bits, or none at all."""
+    written = {"floatx": "float64", "epsilon": 0.001, "image_data_format": "channels_first"}
+    (tmp_path / "keras.json").write_text(json.dumps(written))
+    told = "import keras\nprint(keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format())"
+    done = subprocess.run(
+        [sys.executable, "-c", f"from competition import backend\nbackend.start(1)\n{told}"],
+        cwd=ROOT, env={**os.environ, "KERAS_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.stdout.split() == ["float32", "1e-07", "channels_last"], done.stderr
