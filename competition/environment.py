@@ -11,11 +11,16 @@ from competition.versions import cuda_versions, versions
 
 PACKAGES = ("tensorflow", "jax", "jaxlib", "torch", "keras", "keras-tuner", "optuna", "albumentations",
             "opencv-python-headless", "numpy", "pandas", "scikit-learn", "dvc")  # fmt: skip
+OURS = ("competition", "params.yaml", "dvc.yaml")  # what of a project decides its outputs
 
 
 def describe(threads: int | str) -> dict[str, Any]:
-    """Return versions, backend, device, CPU, threads and the git revision of the folder the command runs in."""
-    changes = _git("status", "--porcelain", "--untracked-files=normal", "--", "competition", "params.yaml", "dvc.yaml")
+    """Return versions, backend, device, CPU, threads and the git revision of the folder the command runs in.
+
+    Whether that is clean is told of the project's own files, where they are in it, and null elsewhere.
+    """
+    here = all(Path(name).exists() for name in OURS)
+    changes = _git("status", "--porcelain", "--untracked-files=normal", "--", *OURS) if here else None
     return {
         "python": platform.python_version(),
         "packages": {**versions(PACKAGES), **cuda_versions()},

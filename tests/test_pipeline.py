@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from competition import backend
+from competition import backend, environment
 from competition.arrays import open_array
 from competition.raw.tables import parse_table
 from tests.conftest import ROOT, Project, digests
@@ -127,6 +128,16 @@ def test_env_names_the_machine(project: Project) -> None:
     assert env["packages"]["keras"]
     assert env["threads"] >= 1
     assert set(env["fold_seconds"]) == {"0", "1"}
+
+
+def test_whether_a_project_is_clean_is_told_where_its_files_are(
+    copy_project: Callable[[Path], Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder below, git would find nothing changed of files that are not there."""
+    copy = copy_project(tmp_path).folder
+    for folder, clean in ((copy, False), (copy / "data", None)):
+        monkeypatch.chdir(folder)
+        assert environment.describe(1)["clean"] is clean
 
 
 def test_plots_and_metrics_render(project: Project) -> None:
