@@ -38,8 +38,9 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
         metric: what the competition scores; None to find or guess it.
 
     Raises:
-        CompetitionError: there is no such download, and nothing is written. Or there is nothing to choose from, or more
-            than one choice; then only the download's path is written, so that the user can go on by hand.
+        CompetitionError: there is no such download, or it holds the project's data, and nothing is written. Or there is
+            nothing to choose from, or more than one choice; then only the download's path is written, so that the user
+            can go on by hand.
     """
     written = read_yaml(params, _yaml())
     if metric is not None:
@@ -51,6 +52,12 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
         raise CompetitionError(f"{params} has no data section; take it from the project's own params.yaml")
     if not download.exists():  # mistyped: what stands in params.yaml is of another
         raise CompetitionError(f"{download} is missing; give the path of the competition's files")
+    outputs = params.resolve().parent / "data"
+    if outputs.is_relative_to(download.resolve()):  # DVC would refuse it, in words about an output
+        raise CompetitionError(
+            f"{download} holds what the stages write, in {outputs}; put the competition's files into a folder of their "
+            "own, as data/raw/NAME, and give that"
+        )
     root = _root(download, params)
     data = _open_minded(root, metric)
     try:

@@ -163,6 +163,17 @@ def test_the_path_is_written_from_the_folder_of_the_parameters(tmp_path: Path, m
         assert reading.load(params).data.root == written
 
 
+@pytest.mark.parametrize("download", [".", "data"])
+def test_the_project_is_no_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "data/raw", gala())
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    with pytest.raises(CompetitionError, match=r"holds what the stages write, in .*/data; put the competition's files"):
+        initialise(Path(download), Path("params.yaml"), "accuracy")
+    assert (tmp_path / "params.yaml").read_text() == (ROOT / "params.yaml").read_text()
+    initialise(Path("data/raw"), Path("params.yaml"), "accuracy")
+
+
 def test_init_takes_over_given_folds(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text((ROOT / "params.yaml").read_text())
