@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from competition.parallel import run_chunks
 
 CHUNK_BYTES = 4_000_000  # rows a worker holds before it writes them
 CHUNK_IMAGES = 512  # at most; keeps the progress bar moving when images are small
+MAX_SCALED_PIXELS = 2**26  # of an image that is enlarged before it is cut: 0.2 GB and some seconds
 HASHED_PX = 32  # longer sides are averaged to this before the hash, which looks at coarser things
 
 FACTS = np.dtype([("size", np.int32, 2), ("digest", np.uint64), ("hash", np.uint64), ("constant", bool)])
@@ -100,8 +102,20 @@ def resize(image: np.ndarray, spec: ImageSpec, out: np.ndarray | None = None) ->
     height, width = image.shape[:2]
     choose = max if spec.resize == "crop" else min
     ratio = choose(spec.height / height, spec.width / width)
+    if ratio > 1 and height * width * ratio**2 > max(MAX_SCALED_PIXELS, spec.height * spec.width):
+        image = _around_middle(image, spec, ratio)
+        height, width = image.shape[:2]
     scaled = _scale(image, max(round(height * ratio), 1), max(round(width * ratio), 1))
     return _centre(scaled, spec.height, spec.width)
+
+
+def _around_middle(image: np.ndarray, spec: ImageSpec, ratio: float) -> np.ndarray:
+    """Cut off most of what ``crop`` will cut off once the image is enlarged by ``ratio``."""
+    out = []
+    for side, wanted in zip(image.shape[:2], (spec.height, spec.width), strict=True):
+        kept = math.ceil(wanted / ratio) + 4  # two more on each side, which the cubic interpolation looks at
+        out.append(side if kept >= side else kept + (side - kept) % 2)  # so that the middle stays where it is
+    return _centre(image, *out)
 
 
 def _scale(image: np.ndarray, height: int, width: int, out: np.ndarray | None = None) -> np.ndarray:

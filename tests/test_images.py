@@ -226,6 +226,24 @@ def test_any_size(how: str, shape: tuple[int, int], channels: int) -> None:
     assert (image == 77).any()
 
 
+@pytest.mark.parametrize("shape", [(1, 60_000, 3), (60_000, 1, 3), (2, 60_001, 1)])
+def test_crop_of_a_thread(shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image of a few bytes that would be enlarged to gigabytes is cut first; what is shown is the same."""
+    scale, cropped = images._scale, []
+
+    def bounded(image: np.ndarray, height: int, width: int) -> np.ndarray:
+        assert height * width <= images.MAX_SCALED_PIXELS
+        return scale(image, height, width)
+
+    monkeypatch.setattr(images, "_scale", bounded)
+    for length in (100 + max(shape) % 2, max(shape)):  # the first is enlarged as a whole
+        image = np.zeros([min(side, length) for side in shape], np.uint8)
+        image[tuple(slice(side // 2, None) for side in image.shape[:2])] = 200
+        cropped.append(resize(image, ImageSpec(224, 224, shape[2], "crop")))
+    assert cropped[0].any()
+    assert difference(*cropped) < 1
+
+
 def test_same_size_changes_nothing() -> None:
     for how in ("squash", "crop", "pad"):
         assert (resize(corners(), ImageSpec(16, 24, 3, how)) == corners()).all()  # type: ignore[arg-type]
