@@ -119,8 +119,11 @@ def _around_middle(image: np.ndarray, spec: ImageSpec, ratio: float) -> np.ndarr
 
 
 def _scale(image: np.ndarray, height: int, width: int, out: np.ndarray | None = None) -> np.ndarray:
-    if image.shape[:2] == (height, width):
+    tall, wide = image.shape[:2]
+    if (tall, wide) == (height, width):
         return image
+    if (height - tall) * (width - wide) < 0:  # one side shrinks: by itself, for OpenCV averages only where none grows
+        image = _scale(image, min(height, tall), min(width, wide))
     shrinks = height * width < image.shape[0] * image.shape[1]
     # Area averaging keeps a shrunken image free of moiré; it would enlarge in blocks, so cubic there.
     scaled = cv2.resize(image, (width, height), out, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

@@ -256,6 +256,15 @@ def test_shrinking_averages() -> None:
     assert (resize(stripes, ImageSpec(8, 8, 1, "squash")) == 30).all()
 
 
+@pytest.mark.parametrize("size", [(32, 8), (20, 4), (128, 16)])
+def test_shrinking_one_side_averages(size: tuple[int, int]) -> None:
+    """So it is where the other side grows, whichever of the two changes more."""
+    stripes = np.zeros((16, 96, 1), np.uint8)
+    stripes[:, ::6] = 240
+    assert (resize(stripes, ImageSpec(*size, 1, "squash")) == 40).all()
+    assert (resize(stripes.transpose(1, 0, 2), ImageSpec(*size[::-1], 1, "squash")) == 40).all()
+
+
 # write_images -----------------------------------------------------------------------------------------------------
 
 SPEC = ImageSpec(10, 14, 3, "crop")
