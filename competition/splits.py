@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 BINS = 10  # of a value, over which folds are spread
+MAX_COUNTS = 2**27  # groups times classes that are counted: 2 GB and a minute
 
 
 def strata(task: str, truth: np.ndarray) -> np.ndarray:
@@ -61,11 +62,11 @@ def make_folds(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: 
     units, unit_of = np.unique(together, return_inverse=True)
     if len(units) < folds:
         raise ValueError(f"{len(units)} {'samples' if groups is None else 'groups'} cannot make {folds} folds")
-    if len(units) < len(labels) < 2 * len(units):
-        # Few belong together: each unit counts as its first sample, which is almost as even and far quicker.
+    grouped = len(units) < len(labels)
+    if grouped and (len(labels) < 2 * len(units) or len(units) * len(np.unique(labels)) > MAX_COUNTS):
+        # Few belong together, or groups are many: each counts as its first sample, almost as even and far quicker.
         first = np.unique(unit_of, return_index=True)[1]
         return make_folds(labels[first], None, folds, seed)[unit_of]
-    grouped = len(units) < len(labels)
     splitter = (StratifiedGroupKFold if grouped else StratifiedKFold)(folds, shuffle=True, random_state=seed)
     fold_of = np.zeros(len(labels), np.int64)
     with warnings.catch_warnings():

@@ -67,3 +67,15 @@ def test_a_few_pairs_among_many_samples_take_no_longer() -> None:
     assert time.perf_counter() - middle < 20 * (middle - start) + 0.5
     assert (folds[:20:2] == folds[1:20:2]).all()
     assert np.ptp(np.bincount(folds)) <= np.ptp(np.bincount(alone)) + 20
+
+
+def test_many_groups_of_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups by classes are not counted where that would take gigabytes; groups stay whole, classes and sizes even."""
+    monkeypatch.setattr("sklearn.model_selection.StratifiedGroupKFold", None)
+    rng = np.random.default_rng(0)
+    groups, labels = rng.integers(0, 15_000, 60_000), rng.integers(0, 10_000, 60_000)
+    labels[:30_000] = groups[:30_000] % 50
+    folds = make_folds(labels, groups.astype(str), 5, seed=1)
+    assert len(set(zip(groups, folds, strict=True))) == len(set(groups))
+    assert np.ptp(np.bincount(folds)) < 1000
+    assert all(np.ptp(np.bincount(folds[labels == name], minlength=5)) < 200 for name in range(50))
