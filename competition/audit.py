@@ -40,6 +40,7 @@ def find_duplicates(
     skip: np.ndarray,
     pixels: Callable[[int], np.ndarray],
     max_bits: int,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Pair]:
     """Find the images that stand in a competition twice, so that splits and folds can keep them together.
 
@@ -68,6 +69,7 @@ def find_duplicates(
         skip: bool (n,), compared by digest only: images that are unreadable, or of one colour.
         pixels: gives the image at a position, uint8 (h, w, c) of one size; called once for each that has a close hash.
         max_bits: how many of the 64 bits may differ, 0 to 63; 8 unless there is reason.
+        tell: gets a line for each limit that was met, so that pairs may be missing.
 
     Returns:
         The pairs, sorted; of more than two near duplicates, every pair that is close enough.
@@ -82,9 +84,17 @@ def find_duplicates(
     compared = ~skip
     compared[[pair.second for pair in pairs]] = False  # their first is compared for them
     members = np.flatnonzero(compared)
-    candidates, max_bits = _candidates(hashes[members], max_bits)
+    candidates, held, left_out = _candidates(hashes[members], max_bits)
+    if left_out:
+        tell(
+            f"like images: {max(left_out, 0.001):.1%} of the comparisons were left out, those among more than "
+            f"{BUCKET_IMAGES:,} images that share a part of their hash; a lower prepare.alike_bits leaves out fewer"
+        )
+    if held < max_bits:
+        instead = f"only those within {held} were looked at" if held >= 0 else "only equal files were looked for"
+        tell(f"like images: more than {CANDIDATES:,} pairs have hashes within {held + 1} bits; {instead}")
     candidates[:, :2] = members[candidates[:, :2]]
-    candidates = candidates[_alike(candidates, pixels, max_bits)]
+    candidates = candidates[_alike(candidates, pixels, held)]
     pairs += [Pair(first, second, False, bits) for first, second, bits in candidates.tolist()]
     return sorted(pairs, key=lambda pair: (pair.first, pair.second))
 
@@ -116,7 +126,7 @@ def _repeated(digests: np.ndarray) -> Iterator[tuple[int, int]]:
             yield seen[digest], position
 
 
-def _candidates(hashes: np.ndarray, max_bits: int) -> tuple[np.ndarray, int]:
+def _candidates(hashes: np.ndarray, max_bits: int) -> tuple[np.ndarray, int, float]:
     """Find the pairs whose hashes differ by ``max_bits`` or fewer.
 
     Such two are equal in at least one of ``max_bits + 1`` bands of bits, so only what shares a band is compared.
@@ -129,14 +139,18 @@ def _candidates(hashes: np.ndarray, max_bits: int) -> tuple[np.ndarray, int]:
         int32 (pairs, 3): first < second, and by how many bits they differ.
         The ``max_bits`` that was held to: lower where there are more than CANDIDATES, and -1 if even equal hashes are
         that many, for then the hash tells nothing.
+        The share of images and bands, 0 to 1, that were passed over as more than BUCKET_IMAGES are equal there.
     """
     edges = np.linspace(0, 64, max_bits + 2).astype(int).tolist()
-    found, count = [np.zeros((0, 3), np.int32)], 0
+    found, count, passed = [np.zeros((0, 3), np.int32)], 0, 0
     done: list[tuple[np.uint64, np.ndarray]] = []  # bands, and which images were compared by them
     for start, end in pairwise(edges):
         band = np.uint64((1 << end) - (1 << start))
         compared = np.zeros(len(hashes), bool)
         for rows, columns in _blocks(hashes & band):
+            if not len(columns):
+                passed += len(rows)
+                continue
             compared[rows] = True
             bits = np.bitwise_count(hashes[rows, None] ^ hashes[columns])
             row, column = np.nonzero(bits <= max_bits)
@@ -153,15 +167,20 @@ def _candidates(hashes: np.ndarray, max_bits: int) -> tuple[np.ndarray, int]:
                 found = [pairs[pairs[:, 2] <= max_bits] for pairs in found]
                 count = sum(map(len, found))
         done.append((band, compared))
-    return np.concatenate(found), max_bits
+    return np.concatenate(found), max_bits, passed / max(len(hashes) * len(done), 1)
 
 
 def _blocks(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield positions of equal keys, rows to compare with columns; the columns begin with the rows."""
+    """Yield positions of equal keys, rows to compare with columns; the columns begin with the rows.
+
+    More than BUCKET_IMAGES of one key come at once, and with no columns.
+    """
     order = np.argsort(keys, kind="stable").astype(np.int32)
     ends = np.flatnonzero(np.diff(keys[order])) + 1
     for start, end in pairwise([0, *ends.tolist(), len(order)]):
-        if 2 <= end - start <= BUCKET_IMAGES:
+        if end - start > BUCKET_IMAGES:
+            yield order[start:end], order[:0]
+        elif end - start >= 2:
             height = max(1, BLOCK // (end - start))
             for top in range(start, end, height):
                 yield order[top : min(top + height, end)], order[top:end]

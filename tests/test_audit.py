@@ -1,5 +1,6 @@
 """Duplicates: equal files, copies saved another way, look-alikes that are none, and the groups they make."""
 
+import re
 from collections.abc import Callable
 
 import cv2
@@ -122,7 +123,7 @@ def test_silhouettes() -> None:
     """Garments of the same cut have close hashes and are not taken for one another; a lighter copy is found."""
     rng = np.random.default_rng(4)
     images = [shirt(rng) for _ in range(3000)]
-    candidates, _ = audit._candidates(perceptual_hashes(np.stack(images)), 8)
+    candidates, *_ = audit._candidates(perceptual_hashes(np.stack(images)), 8)
     assert len(candidates) > 3000
     found = positions(find(images))
     assert len(found) <= 3
@@ -194,8 +195,8 @@ def test_bands_find_all(max_bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(expected) > 50
     for block in (audit.BLOCK, 1000):
         monkeypatch.setattr(audit, "BLOCK", block)
-        candidates, held = audit._candidates(hashes, max_bits)
-        assert held == max_bits
+        candidates, held, left_out = audit._candidates(hashes, max_bits)
+        assert (held, left_out) == (max_bits, 0)
         assert len(candidates) == len(expected)
         assert {tuple(pair) for pair in candidates.tolist()} == expected
 
@@ -205,7 +206,7 @@ def test_too_many_candidates(most: int, monkeypatch: pytest.MonkeyPatch) -> None
     """Where there are too many, the closest are kept; where even the equal are, none."""
     monkeypatch.setattr(audit, "CANDIDATES", most)
     hashes = close_hashes(1500)
-    candidates, held = audit._candidates(hashes, 10)
+    candidates, held, _ = audit._candidates(hashes, 10)
     assert held < 10 or most == 2000
     assert {tuple(pair) for pair in candidates.tolist()} == brute(hashes, held)
     assert len(brute(hashes, held + 1)) > most or held == 10
@@ -215,10 +216,34 @@ def test_giant_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """A band that too many share is passed over; pairs are found by the others."""
     monkeypatch.setattr(audit, "BUCKET_IMAGES", 100)
     hashes = close_hashes(1500) & ~np.uint64(0xFF)
-    candidates, _ = audit._candidates(hashes, 7)  # eight bands of eight bits, the first the same in all
+    candidates, _, left_out = audit._candidates(hashes, 7)  # eight bands of eight bits, the first the same in all
     equal = {pair for pair in brute(hashes, 7) if pair[2] <= 6}
     assert len(equal) > 50
     assert equal <= {tuple(pair) for pair in candidates.tolist()}
+    assert left_out == 1 / 8
+
+
+@pytest.mark.parametrize(
+    ("limit", "at", "told"),
+    [
+        ("BUCKET_IMAGES", 20, r"like images: \d+\.\d% of the comparisons were left out, .* more than 20 images"),
+        ("CANDIDATES", 70, r"more than 70 pairs have hashes within \d+ bits; only those within \d were looked at"),
+        ("CANDIDATES", 5, "more than 5 pairs have hashes within 0 bits; only equal files were looked for"),
+    ],
+)
+def test_limits_are_told(limit: str, at: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plain(position: int) -> np.ndarray:
+        return np.zeros((8, 8, 1), np.uint8)
+
+    hashes, lines = close_hashes(300) % np.uint64(2**20), list[str]()
+    hashes[:8] = 7
+    arguments = (np.arange(1, 301).astype(np.uint64), hashes, np.zeros(300, bool), plain)
+    find_duplicates(*arguments, 8, lines.append)
+    assert lines == []
+    monkeypatch.setattr(audit, limit, at)
+    find_duplicates(*arguments, 8, lines.append)
+    assert len(lines) == 1
+    assert re.search(told, lines[0])
 
 
 # Groups -----------------------------------------------------------------------------------------------------------

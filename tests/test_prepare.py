@@ -99,6 +99,12 @@ def test_nothing_alike(tmp_path: Path) -> None:
     assert not (tmp_path / "prepare/alike.png").exists()
 
 
+def test_what_is_not_compared_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("competition.audit.BUCKET_IMAGES", 1)
+    notes = run(tmp_path, competition())["report"]["notes"]
+    assert any("of the comparisons were left out" in note for note in notes)
+
+
 def test_duplicates_may_be_dropped(tmp_path: Path) -> None:
     files = alike(competition(), {"train/3.png": "train/0.png", "train/6.png": "train/0.png"})
     done = run(tmp_path, files, duplicates="drop")

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) ->
         if params.bad_samples == "fail":
             _refuse(source, problems)
         _check_enough(source, samples, problems + test_problems, competition.task)
-        reviewed = _review(samples, decoded, folder, params)
+        reviewed = _review(samples, decoded, folder, params, competition.notes.append)
         samples["group"] = reviewed.group_of
         samples = samples.drop(index=list(reviewed.dropped)).reset_index(drop=True)
         _check_enough(source, samples, problems, competition.task)
@@ -149,8 +150,14 @@ def _decode(
     return pd.concat(tables, ignore_index=True), decodings
 
 
-def _review(samples: pd.DataFrame, decoded: dict[str, Decoded], folder: Path, params: PrepareParams) -> Review:
-    """Look for like and constant images among all that can be read, of both splits."""
+def _review(
+    samples: pd.DataFrame,
+    decoded: dict[str, Decoded],
+    folder: Path,
+    params: PrepareParams,
+    tell: Callable[[str], None],
+) -> Review:
+    """Look for like and constant images among all that can be read, of both splits; tell what limits it."""
     arrays = {split: open_array(folder / pixels(split)) for split in ("train", "test")}
     readable = samples[(samples["row"] >= 0) & (samples["problem"] == "")]
     splits, rows = readable["split"].to_numpy(str), readable["row"].to_numpy()
@@ -166,6 +173,7 @@ def _review(samples: pd.DataFrame, decoded: dict[str, Decoded], folder: Path, pa
         constant,
         lambda position: arrays[str(splits[position])][rows[position]],
         params.alike_bits,
+        tell,
     )
     own = [pair for pair in pairs if (splits[pair.first], rows[pair.first]) != (splits[pair.second], rows[pair.second])]
     reviewed = review(readable, own, constant, params)
