@@ -18,8 +18,8 @@ class Header(NamedTuple):
     """What kind of image a file holds.
 
     Attributes:
-        format: jpeg, png, gif, bmp, tiff, webp, ppm, or unknown.
-        mode: gray, gray+alpha, rgb, rgba, palette or cmyk, with ``16-bit`` before it; "" if the header does not say.
+        format: jpeg, png, gif, bmp, tiff, webp, ppm, pfm, or unknown.
+        mode: gray, gray+alpha, rgb, rgba, palette or cmyk, before it ``16-bit`` or more; "" if the header does not say.
         height, width: in pixels, as stored (before EXIF turns it); 0 if the header does not say.
     """
 
@@ -102,7 +102,8 @@ def _tiff(data: bytes) -> Header:
     photometric, channels = value(262, 1), value(277, 1)
     named = {2: "rgb", 3: "palette", 5: "cmyk", 6: "rgb"}.get(photometric, "gray" if photometric < 2 else "")
     mode = {("rgb", 4): "rgba", ("gray", 2): "gray+alpha"}.get((named, channels), named)
-    return Header("tiff", f"16-bit {mode}" if value(258, 1) == 16 else mode, value(257, 0), value(256, 0))
+    bits = value(258, 1)
+    return Header("tiff", f"{bits}-bit {mode}" if bits > 8 else mode, value(257, 0), value(256, 0))
 
 
 def _tiff_tags(data: bytes) -> tuple[str, dict[int, int]]:
@@ -144,6 +145,10 @@ def _ppm(data: bytes) -> Header:
     return Header("ppm", f"16-bit {mode}" if deep else mode, int(found[2]), int(found[1]))
 
 
+def _pfm(data: bytes) -> Header:
+    return Header("pfm", "32-bit gray" if data[1:2] == b"f" else "32-bit rgb") if data[2:3] == b"\n" else UNKNOWN
+
+
 READERS = {
     b"\xff\xd8": _jpeg,
     b"\x89P": _png,
@@ -152,6 +157,8 @@ READERS = {
     b"II": _tiff,
     b"MM": _tiff,
     b"RI": _webp,
+    b"Pf": _pfm,
+    b"PF": _pfm,
     **{b"P%d" % kind: _ppm for kind in range(1, 7)},
 }
 

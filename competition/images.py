@@ -58,13 +58,13 @@ def decode(data: bytes, channels: int) -> np.ndarray:
         uint8 (h, w, channels).
 
     Raises:
-        UnreadableError: the file is empty, cut short, no image, or has more than MAX_PIXELS.
+        UnreadableError: the file is empty, cut short, no image, or has more than MAX_PIXELS or 16 bits a channel.
     """
     return _decode(data, channels, sniff(data))
 
 
 def _decode(data: bytes, channels: int, header: Header) -> np.ndarray:
-    format, _, height, width = header
+    format, mode, height, width = header
     if height * width > MAX_PIXELS:
         raise UnreadableError(f"the image is {height:,} x {width:,} pixels, more than {MAX_PIXELS:,}")
     if format == "png":
@@ -76,6 +76,8 @@ def _decode(data: bytes, channels: int, header: Header) -> np.ndarray:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), FLAGS[channels])
     except cv2.error as error:
         raise UnreadableError(f"the file is no image that can be read ({error.err})" if data else EMPTY) from None
+    if format == "pfm" or (image is None and "-bit" in mode and "16-bit" not in mode):
+        raise UnreadableError(f"the file is {mode}; expected 8 or 16 bits a channel, so convert it")
     if image is None:
         raise UnreadableError(f"the file is cut short or no image; it begins with {data[:12]!r}" if data else EMPTY)
     return image if channels == 3 else image[:, :, None]

@@ -179,6 +179,23 @@ def test_sniff_no_image(data: bytes) -> None:
     assert sniff(data) == ("unknown", "", 0, 0)
 
 
+DEEPER = {
+    "tiff 32-bit gray": save(Image.fromarray(GRAY.astype(np.float32) / 255), "TIFF"),
+    "tiff 64-bit rgb": opencv(".tiff", RGB / 255),
+    "pfm 32-bit gray": opencv(".pfm", GRAY.astype(np.float32) / 255),
+    "pfm 32-bit rgb": opencv(".pfm", RGB.astype(np.float32) / 255),
+}
+
+
+@pytest.mark.parametrize("told", DEEPER)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_deeper_than_16_bits(told: str, channels: int) -> None:
+    """Numbers whose black and white nobody knows are told as what they are, and not as damage."""
+    assert " ".join(sniff(DEEPER[told])[:2]) == told
+    with pytest.raises(UnreadableError, match=f"the file is {told.split(' ', 1)[1]}; expected 8 or 16 bits a channel"):
+        decode(DEEPER[told], channels)
+
+
 def test_content_decides(tmp_path: Path) -> None:
     """Each file under the name of another format becomes the same pixels, and is counted as what it is."""
     extensions = [".png", ".jpg", ".gif", ".bmp", ".tiff", ".webp"]
