@@ -22,7 +22,9 @@ CHUNK_IMAGES = 512  # at most; keeps the progress bar moving when images are sma
 MAX_SCALED_PIXELS = 2**26  # of an image that is enlarged before it is cut: 0.2 GB and some seconds
 HASHED_PX = 32  # longer sides are averaged to this before the hash, which looks at coarser things
 
-FACTS = np.dtype([("size", np.int32, 2), ("digest", np.uint64), ("hash", np.uint64), ("constant", bool)])
+FACTS = np.dtype(
+    [("size", np.int32, 2), ("digest", np.uint64), ("hash", np.uint64), ("constant", bool), ("brightest", np.int16)]
+)
 
 Read = Callable[[str], bytes]
 
@@ -195,6 +197,7 @@ class Decoded:
         digests: uint64 (n,), of the bytes of the file; 0 if unreadable.
         hashes: uint64 (n,), of the resized image, see `perceptual_hashes`; 0 if unreadable.
         constant: bool (n,), all pixels of the file are equal; False if unreadable.
+        brightest: int16 (n,), largest level of a file of 16 bits, 0 to 255; -1 for others.
     """
 
     sizes: np.ndarray
@@ -203,13 +206,14 @@ class Decoded:
     digests: np.ndarray
     hashes: np.ndarray
     constant: np.ndarray
+    brightest: np.ndarray
 
 
 def write_images(files: Sequence[str], read: Read, out: Path, spec: ImageSpec, description: str) -> Decoded:
     """Decode and resize files into one memory-mappable array, on all cores, and note what is worth knowing of each.
 
     Each worker reads, decodes and writes its own rows, so no image passes between processes and memory does not grow
-    with their number, but by 25 bytes each and what ``read`` keeps.
+    with their number, but by 27 bytes each and what ``read`` keeps.
 
     Args:
         files: names for ``read``, best in the order in which reading is fastest; row i of the array is file i.
@@ -243,6 +247,7 @@ def write_images(files: Sequence[str], read: Read, out: Path, spec: ImageSpec, d
         digests=known["digest"].copy(),
         hashes=known["hash"].copy(),
         constant=known["constant"].copy(),
+        brightest=known["brightest"].copy(),
     )
 
 
@@ -271,6 +276,7 @@ def _write_chunk(chunk: tuple[int, list[str]]) -> tuple[dict[int, str], Counter[
     sizes: list[int] = []
     digests: list[bytes] = []
     constant: list[bool] = []
+    brightest = np.full(len(files), -1, np.int16)
     for row, file in enumerate(files):
         try:
             data = read(file)
@@ -290,6 +296,8 @@ def _write_chunk(chunk: tuple[int, list[str]]) -> tuple[dict[int, str], Counter[
             resized = resize(image, spec, place)
             if resized is not place:
                 place[:] = resized
+        if header.mode.startswith("16-bit"):
+            brightest[row] = image.max()
         headers.append(header)
         sizes += size
         digests.append(sha1(data, usedforsecurity=False).digest())  # BLAKE2b takes twice as long
@@ -299,6 +307,7 @@ def _write_chunk(chunk: tuple[int, list[str]]) -> tuple[dict[int, str], Counter[
     facts = np.empty(len(files), FACTS)
     facts["size"] = np.reshape(sizes, (-1, 3))[:, :2]
     facts["constant"] = constant
+    facts["brightest"] = brightest
     facts["digest"] = np.frombuffer(b"".join(digests), "<u8,V12")["f0"]
     facts["hash"] = perceptual_hashes(rows)  # 0 for the black of the unreadable
     modes: Counter[tuple[str, str]] = Counter()

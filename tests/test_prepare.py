@@ -173,6 +173,17 @@ def test_given_folds_are_used(tmp_path: Path) -> None:
         run(tmp_path / "four", files, folds=4)
 
 
+@pytest.mark.parametrize(("factor", "told"), [(16, "12 bits or fewer"), (1, "8 bits or fewer"), (256, None)])
+def test_16_bits_that_are_fewer_are_told(tmp_path: Path, factor: int, told: str | None) -> None:
+    """A scanner's 12 bits in files of 16 come out nearly black, which nobody would see in the scores alone."""
+    files = competition() | {
+        f"train/{n}.png": png(np.maximum(photo(n), 255 * (n == 3)).astype(np.uint16) * factor) for n in range(12)
+    }
+    notes = [note for note in run(tmp_path, files)["report"]["notes"] if "16 bits" in note]
+    assert len(notes) == (told is not None)
+    assert all(f"the 12 files of 16 bits hold numbers of {told}, so" in note for note in notes)
+
+
 def test_sizes_and_modes_are_reported(tmp_path: Path) -> None:
     files = competition()
     files["train/0.png"] = png(photo(0, 20))

@@ -294,7 +294,7 @@ def _report(
         "alike": reviewed.report,
         "chosen": {key: {"value": found.value, "surety": found.surety, "why": found.why}
                    for key, found in competition.chosen.items()},
-        "notes": competition.notes + rare + _straddling(samples),
+        "notes": competition.notes + rare + _straddling(samples) + _dark(decoded),
     }  # fmt: skip
     if target.task == "regression":
         lowest, median, highest = np.quantile(truth, [0, 0.5, 1])
@@ -310,6 +310,18 @@ def _straddling(samples: pd.DataFrame) -> list[str]:
     apart = grouped.groupby("group")["fold"].nunique()
     count = int((apart > 1).sum())
     return [f"the given folds take {count} groups of like samples apart, first {apart.idxmax()!r}"] if count else []
+
+
+def _dark(decoded: dict[str, Decoded]) -> list[str]:
+    """Tell of files of 16 bits that all use the lower ones only, such as the 12 bits of a scanner."""
+    levels = np.concatenate([each.brightest[each.brightest >= 0] for each in decoded.values()])
+    if not len(levels) or levels.max() >= 128:
+        return []
+    used = int(levels.max()).bit_length()
+    return [
+        f"the {len(levels):,} files of 16 bits hold numbers of {8 + used} bits or fewer, so their images come out dark "
+        f"(with {2**used} of 256 levels); multiply their numbers by {2 ** (8 - used)}, or save them in 8 bits"
+    ]
 
 
 def _counts(target: Target, truth: np.ndarray) -> dict[str, int]:
