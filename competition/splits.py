@@ -79,6 +79,17 @@ def make_folds(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: 
         except ValueError:  # every class has fewer samples than there are folds: nothing to stratify by
             fold_of_unit = np.random.default_rng(seed).permutation(len(units)) % folds
             fold_of = fold_of_unit[unit_of].astype(np.int64)
+    return _fill(fold_of, unit_of, folds)
+
+
+def _fill(fold_of: np.ndarray, unit_of: np.ndarray, folds: int) -> np.ndarray:
+    """Give a fold that was left empty, as happens with few groups of unlike size, the smallest group of the fullest."""
+    units, first, sizes = np.unique(unit_of, return_index=True, return_counts=True)
+    for empty in np.setdiff1d(np.arange(folds), fold_of):
+        fold_of_unit = fold_of[first]
+        fullest = np.bincount(fold_of_unit).argmax()  # by its groups, of which it has two or more
+        moved = min(units[fold_of_unit == fullest], key=lambda unit: sizes[unit])
+        fold_of[unit_of == moved] = empty
     return fold_of
 
 

@@ -69,6 +69,17 @@ def test_a_few_pairs_among_many_samples_take_no_longer() -> None:
     assert np.ptp(np.bincount(folds)) <= np.ptp(np.bincount(alone)) + 20
 
 
+def test_no_fold_stays_empty() -> None:
+    """Whatever the sizes of the groups are, every model has something to be validated on."""
+    rng = np.random.default_rng(0)
+    for seed in range(400):
+        sizes = np.where(rng.random(5) < 0.4, rng.integers(20, 80, 5), rng.integers(1, 5, 5))
+        groups = np.repeat(np.arange(5), sizes)
+        folds = make_folds(groups % 3, groups.astype(str), 5, seed)
+        assert sorted(set(folds)) == [0, 1, 2, 3, 4]
+        assert len(set(zip(groups, folds, strict=True))) == 5
+
+
 def test_many_groups_of_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups by classes are not counted where that would take gigabytes; groups stay whole, classes and sizes even."""
     monkeypatch.setattr("sklearn.model_selection.StratifiedGroupKFold", None)
