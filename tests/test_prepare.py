@@ -165,6 +165,21 @@ def test_like_images_join_the_groups_of_patients(tmp_path: Path) -> None:
     assert done["report"]["chosen"]["group_column"]["value"] == "patient"
 
 
+def test_frames_of_one_film(tmp_path: Path) -> None:
+    """A group larger than a fold is told; if all are one group, the message says what can be done about it."""
+    files = competition()
+    frames = [(photo(5000) + np.random.default_rng(n).normal(0, 2, (48, 48, 3))).clip(0, 255) for n in range(24)]
+    films: Files = {f"train/{n}.png": png(frame.astype(np.uint8)) for n, frame in enumerate(frames)}
+    with pytest.raises(
+        CompetitionError, match=r"1 groups cannot make 3 folds; like images share a fold.*duplicates: drop"
+    ):
+        run(tmp_path / "one", files | films)
+    some = {name: films[name] for name in list(films)[4:]}
+    notes = run(tmp_path / "most", files | some)["report"]["notes"]
+    assert any("the group 'like 4' holds 20 of 24 training samples, more than one of 3 folds" in note for note in notes)
+    assert run(tmp_path / "none", files)["report"]["notes"] == []
+
+
 def test_given_folds_are_used(tmp_path: Path) -> None:
     files = competition({"fold": [str(5 + n % 3) for n in range(24)]})
     done = run(tmp_path / "three", files)

@@ -243,13 +243,19 @@ def _check_folds(competition: Competition, folds: int) -> None:
 
 
 def _folds(train: pd.DataFrame, target: Target, truth: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    groups, remedy = train["group"].to_numpy(str), "correct prepare.folds"
+    grouped = bool((groups != "").any())
     try:
         if (train["fold"] != "").any():
             return given_folds(train["fold"].to_numpy(str), folds)
-        groups = train["group"].to_numpy(str)
-        return make_folds(strata(target.task, truth), groups if (groups != "").any() else None, folds, seed)
+        if grouped:
+            remedy = (
+                "like images share a fold, and so do those of one data.group_column; lower prepare.folds, set "
+                "prepare.duplicates: drop, or data.group_column: none"
+            )
+        return make_folds(strata(target.task, truth), groups if grouped else None, folds, seed)
     except ValueError as error:
-        raise CompetitionError(f"{error}; correct prepare.folds") from None
+        raise CompetitionError(f"{error}; {remedy}") from None
 
 
 def _contract(
@@ -294,7 +300,7 @@ def _report(
         "alike": reviewed.report,
         "chosen": {key: {"value": found.value, "surety": found.surety, "why": found.why}
                    for key, found in competition.chosen.items()},
-        "notes": competition.notes + rare + _straddling(samples) + _dark(decoded),
+        "notes": competition.notes + rare + _straddling(samples) + _uneven(samples, folds) + _dark(decoded),
     }  # fmt: skip
     if target.task == "regression":
         lowest, median, highest = np.quantile(truth, [0, 0.5, 1])
@@ -310,6 +316,18 @@ def _straddling(samples: pd.DataFrame) -> list[str]:
     apart = grouped.groupby("group")["fold"].nunique()
     count = int((apart > 1).sum())
     return [f"the given folds take {count} groups of like samples apart, first {apart.idxmax()!r}"] if count else []
+
+
+def _uneven(samples: pd.DataFrame, folds: int) -> list[str]:
+    """Tell of a group that is larger than a fold should be."""
+    groups = samples.loc[samples["split"] == "train", "group"]
+    sizes = groups[groups != ""].value_counts()
+    if not len(sizes) or sizes.iloc[0] * folds <= len(groups):
+        return []
+    return [
+        f"the group {sizes.index[0]!r} holds {sizes.iloc[0]:,} of {len(groups):,} training samples, more than one of "
+        f"{folds} folds should: the folds are uneven, and with them the models and their scores"
+    ]
 
 
 def _dark(decoded: dict[str, Decoded]) -> list[str]:
