@@ -9,7 +9,7 @@ import pandas as pd
 
 from competition.errors import CompetitionError, MistakesError
 from competition.raw.forms import named_class
-from competition.raw.labels import find_separator, is_number, is_whole, natural
+from competition.raw.labels import SEPARATORS, find_separator, is_number, is_whole, natural
 from competition.raw.tables import parse_table
 from competition.scores import Score, find_metric, score
 
@@ -29,6 +29,7 @@ class _Answers:
         metrics: those that are scored where none is named.
         grades: int64 (k,), what a quadratic kappa compares: the numbers that the classes are, less the smallest; None
             where they are no whole numbers.
+        ranks: classes of the longest ranking; 0 where the predictions are no rankings.
     """
 
     task: str
@@ -36,6 +37,7 @@ class _Answers:
     predictions: dict[str, np.ndarray]
     metrics: tuple[str, ...]
     grades: np.ndarray | None = None
+    ranks: int = 0
 
 
 def grade(submission: Path, answers: Path, seed: int, metric: str | None = None) -> dict[str, Score]:
@@ -66,10 +68,12 @@ def _score(name: str, found: _Answers, submission: Path, answers: Path, seed: in
     if found.task not in function.tasks:
         tasks = " and ".join(function.tasks)
         raise CompetitionError(f"{name} is for {tasks}, and {answers} is {found.task}; {allowed}")
-    if function.wants not in found.predictions:
-        raise CompetitionError(
-            f"{name} wants {function.wants}, and {submission} holds {' and '.join(found.predictions)}; {allowed}"
-        )
+    ranking = name.startswith(("map@", "top"))
+    if function.wants not in found.predictions or (found.ranks and not ranking):
+        held = "rankings" if found.ranks else " and ".join(found.predictions)
+        raise CompetitionError(f"{name} wants {function.wants}, and {submission} holds {held}; {allowed}")
+    if found.ranks and function.number > found.ranks:  # no class is at the ranks beyond
+        function = find_metric(name.replace(str(function.number), str(found.ranks)))
     truth, predictions = found.truth, found.predictions[function.wants]
     if name == "quadratic_kappa":
         if found.grades is None:
@@ -138,9 +142,9 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
         return _exclusive(np.array([distinct.index(name) for name in truth]), raw, distinct)
     separator = find_separator(truth + cells)
     if separator is not None and any(separator in text for text in truth):
-        return _tagged([text.split(separator) for text in truth], [text.split(separator) for text in cells])
-    if any(cell not in distinct and len(cell.split()) > 1 and set(cell.split()) & set(distinct) for cell in cells):
-        return _ranked(truth, [cell.split() for cell in cells])
+        return _tagged([_labels(text, separator) for text in truth], [_labels(text, separator) for text in cells])
+    if (between := _rank_separator(cells, distinct)) is not None:
+        return _ranked(truth, [_labels(cell, between) for cell in cells])
     if whole:  # 10.0 is the class 10
         truth, cells = ([str(_whole(text)) for text in texts] for texts in (truth, cells))
     classes = natural({*truth, *cells})
@@ -149,6 +153,20 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
     kappa = ("quadratic_kappa",) if grades is not None and len(classes) <= KAPPA_CLASSES else ()
     codes = {name: np.array([index[text] for text in texts]) for name, texts in (("truth", truth), ("labels", cells))}
     return _Answers("multiclass", codes["truth"], {"labels": codes["labels"]}, (*LABEL_METRICS, *kappa), grades)
+
+
+def _labels(text: str, separator: str) -> list[str]:
+    return [label.strip() for label in text.split(separator) if label.strip()]
+
+
+def _rank_separator(cells: Sequence[str], classes: Sequence[str]) -> str | None:
+    """Find what stands between classes in a cell that is no class itself."""
+    known, unknown = set(classes), set(cells) - set(classes)
+    for separator in SEPARATORS:
+        split = [_labels(cell, separator) for cell in unknown]
+        if any(len(labels) > 1 and known & set(labels) for labels in split):
+            return separator
+    return None
 
 
 def _whole(text: str) -> int:
@@ -198,13 +216,13 @@ def _exclusive(truth: np.ndarray, raw: np.ndarray, classes: Sequence[str]) -> _A
 
 
 def _tagged(truth: list[list[str]], cells: list[list[str]]) -> _Answers:
-    classes = natural({tag.strip() for row in truth + cells for tag in row if tag.strip()})
+    classes = natural({tag for row in truth + cells for tag in row})
     index = {name: position for position, name in enumerate(classes)}
 
     def flags(rows: list[list[str]]) -> np.ndarray:
         coded = np.zeros((len(rows), len(classes)), np.uint8)
         for row, tags in enumerate(rows):
-            coded[row, [index[tag.strip()] for tag in tags if tag.strip()]] = 1
+            coded[row, [index[tag] for tag in tags]] = 1
         return coded
 
     metrics = (*LABEL_METRICS, "f1_samples", "f2_samples", "f2_micro")
@@ -215,8 +233,11 @@ def _ranked(truth: list[str], cells: list[list[str]]) -> _Answers:
     classes = natural({*truth, *(label for row in cells for label in row)})
     index = {name: position for position, name in enumerate(classes)}
     ranks = max(map(len, cells))
-    raw = np.zeros((len(cells), len(classes)))
+    raw = np.full((len(cells), len(classes) + ranks), -1.0)
+    raw[:, len(classes) :] = 0  # nothing, and not the next class, is at the ranks that a shorter row leaves
     for row, labels in enumerate(cells):
-        raw[row, [index[label] for label in labels]] = np.arange(ranks, ranks - len(labels), -1)
+        places = [index[label] for label in labels]
+        raw[row, places[::-1]] = np.arange(ranks - len(places) + 1, ranks + 1)  # of a repeated class the first counts
     coded = np.array([index[name] for name in truth])
-    return _Answers("multiclass", coded, {"probabilities": raw}, (f"map@{ranks}", "top1_error", f"top{ranks}_error"))
+    metrics = (f"map@{ranks}", "top1_error", f"top{ranks}_error")
+    return _Answers("multiclass", coded, {"probabilities": raw}, metrics, ranks=ranks)

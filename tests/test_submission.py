@@ -320,6 +320,26 @@ def test_a_probability_is_that_of_the_class_its_column_is_called_after(
     assert "roc_auc 1.0000" in said and "accuracy 1.0000" in said
 
 
+@pytest.mark.parametrize(
+    ("submission", "metric", "told"),
+    [
+        (["x y", "z", "y z"], "map@2", "map@2 0.6667"),  # the second lists one class only, and that is not x
+        (["x y", "z", "y z"], "top2_error", "top2_error 0.3333"),
+        (["x y", "y z", "y z"], "map@5", "map@5 0.6667"),
+        (["x y", "y z", "y z"], "top3_error", "top3_error 0.3333"),
+        (["x y x", "y x z", "y z x"], "map@3", "map@3 0.8333"),
+        (["x;y", "y; x", "y;z"], "map@2", "map@2 0.8333"),
+        (['"x,y"', '"y,x"', '"y,z"'], "map@2", "map@2 0.8333"),
+    ],
+)
+def test_a_ranking_scores_what_it_lists_and_nothing_else(
+    tmp_path: Path, submission: list[str], metric: str, told: str
+) -> None:
+    code, said = score(tmp_path, listed("c", submission), listed("c", ["x", "x", "y"]), "--metric", metric)
+    assert code == 0, said
+    assert told in said
+
+
 NAMES, NUMBERS, TAGGED = listed("c", ["a", "b", "c"]), listed("c", [0, 1, 2]), listed("t", ["a b", "b", "a"])
 THREE = "id,a,b,c\n1,0.9,0.1,0\n2,0.2,0.7,0.1\n3,0.1,0.2,0.7\n"
 
@@ -347,6 +367,7 @@ THREE = "id,a,b,c\n1,0.9,0.1,0\n2,0.2,0.7,0.1\n3,0.1,0.2,0.7\n"
         ("rmse", NUMBERS, NUMBERS, "rmse is for regression, and "),
         ("roc_auc_macro", NUMBERS, NUMBERS, "roc_auc_macro wants probabilities, and "),
         ("kappa", NUMBERS, NUMBERS, "no metric is called 'kappa'"),
+        ("log_loss", listed("c", ["a b", "b a", "c a"]), NAMES, "s.csv holds rankings; the two files allow map@2, "),
     ],
 )
 def test_a_metric_of_another_task_is_refused(
