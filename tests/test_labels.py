@@ -122,3 +122,9 @@ def test_names_of_as_many_words_are_no_tags() -> None:
 def test_a_column_with_a_bar_in_its_name_is_refused() -> None:
     with pytest.raises(CompetitionError, match=r"the class 'x\|y' holds"):
         columns(**{"x|y": ["1", "0"], "z": ["1", "1"]})
+
+
+def test_a_number_that_is_read_as_infinity_is_none() -> None:
+    labels, told = read(["1.5", "1e999", "-1e999", "2"], task="regression")
+    assert labels.texts == ["1.5", None, None, "2"]
+    assert told[0] == "1 has the label '1e999'; expected a number"

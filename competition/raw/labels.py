@@ -4,6 +4,7 @@ The text is the class (multiclass, ordinal), the classes joined by `|` in class 
 (regression).
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -164,7 +165,8 @@ def natural(names: Iterable[str]) -> tuple[str, ...]:
 
 def is_number(text: str) -> bool:
     """Tell whether a cell holds a number, of any form but infinity and NaN."""
-    return re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text.strip()) is not None
+    number = re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text.strip())
+    return number is not None and math.isfinite(float(number[0]))  # 1e999 is read as infinity
 
 
 def is_whole(text: str) -> bool:
