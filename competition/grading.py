@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from competition.errors import CompetitionError, MistakesError
-from competition.raw.forms import named_class
+from competition.raw.forms import named_class, show
 from competition.raw.labels import SEPARATORS, find_separator, is_number, is_whole, natural
 from competition.raw.tables import parse_table
 from competition.scores import Score, find_metric, score
@@ -112,8 +112,12 @@ def _aligned(submission: Path, answers: Path) -> tuple[pd.DataFrame, pd.DataFram
         mistakes.append(f"{submission} has {len(foreign)} ids that {answers} has not, first {foreign[0]!r}")
     if mistakes:
         raise MistakesError(f"{submission} cannot be scored:", mistakes)
-    submitted = submitted.set_index(id_column).loc[true[id_column]].reset_index(drop=True)
-    return submitted.drop(columns=[name for name in submitted if name == ""]), true.drop(columns=id_column)
+    order, true = true[id_column], true.drop(columns=id_column)
+    counters = {"", show(submitted, id_column).counter_column} - set(true.columns)
+    without = submitted.drop(columns=[name for name in submitted if name in counters])
+    if len(without.columns) > 1:
+        submitted = without
+    return submitted.set_index(id_column).loc[order].reset_index(drop=True), true
 
 
 def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers: Path) -> _Answers:
@@ -132,14 +136,18 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
     numbers = all(map(is_number, cells)) and all(map(is_number, truth))
     fractions = numbers and not all(map(is_whole, cells))
     whole = numbers and all(map(is_whole, truth + cells))
-    if numbers and len(distinct) > 2 and (fractions or not all(map(is_whole, truth))):
+    values = fractions and (len(distinct) > 2 or (_beyond(truth) and _beyond(cells)))
+    if values or (numbers and not all(map(is_whole, truth))):
         return _Answers("regression", np.array(truth, np.float64), {"values": np.array(cells, np.float64)}, ("rmse",))
+    if fractions and len(distinct) == 1 and distinct[0] in ("0", "1"):
+        distinct = ("0", "1")
     beyond = whole and any(float(cell) > 1 for cell in cells)  # 5.0 and 10.0 of the classes 5 and 10
     if len(distinct) == 2 and all(map(is_number, cells)) and not set(cells) <= set(distinct) and not beyond:
         positive = (None if named == column else named_class(named, distinct)) or distinct[1]
         likely = np.array(cells, np.float64)
         raw = np.column_stack([likely if name == positive else 1 - likely for name in distinct])
         return _exclusive(np.array([distinct.index(name) for name in truth]), raw, distinct)
+    _refuse_numbers(cells, distinct, submission, answers)
     separator = find_separator(truth + cells)
     if separator is not None and any(separator in text for text in truth):
         return _tagged([_labels(text, separator) for text in truth], [_labels(text, separator) for text in cells])
@@ -153,6 +161,23 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
     kappa = ("quadratic_kappa",) if grades is not None and len(classes) <= KAPPA_CLASSES else ()
     codes = {name: np.array([index[text] for text in texts]) for name, texts in (("truth", truth), ("labels", cells))}
     return _Answers("multiclass", codes["truth"], {"labels": codes["labels"]}, (*LABEL_METRICS, *kappa), grades)
+
+
+def _beyond(texts: Sequence[str]) -> bool:
+    """Tell whether some numbers are no probabilities."""
+    return any(not 0 <= float(text) <= 1 for text in texts)
+
+
+def _refuse_numbers(cells: Sequence[str], classes: Sequence[str], submission: Path, answers: Path) -> None:
+    """Refuse values or probabilities where labels are to be compared: all would be wrong."""
+    numbers = [cell for cell in cells if is_number(cell) and not is_whole(cell) and cell not in classes]
+    if numbers and all(map(is_number, classes)) and (wrong := [cell for cell in cells if not is_number(cell)]):
+        raise CompetitionError(f"{submission} holds {wrong[0]!r} among numbers; expected a number for each id")
+    if numbers:
+        raise CompetitionError(
+            f"{submission} holds the number {numbers[0]!r}, and {answers} the classes {list(classes[:5])}; expected "
+            "one of these for each id, or a column for each class"
+        )
 
 
 def _labels(text: str, separator: str) -> list[str]:

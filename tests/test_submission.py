@@ -340,6 +340,55 @@ def test_a_ranking_scores_what_it_lists_and_nothing_else(
     assert told in said
 
 
+@pytest.mark.parametrize(
+    ("submission", "answers", "told"),
+    [
+        ([40.1], [37.5], "rmse 2.6000"),
+        ([40.1], [37], "rmse 3.1000"),
+        ([40.1, 50.2], [37.5, 55.5], "rmse 4.1743"),
+        ([40.1, 50.2], [37, 55], "rmse 4.0404"),
+        ([0.9, 0.8], [1, 1], "log_loss 0.1643"),
+        ([0.1], [0], "log_loss 0.1054"),
+        ([2.5, -0.5], [1, 0], "roc_auc 1.0000"),
+    ],
+)
+def test_values_and_probabilities_of_few_samples_are_no_labels(
+    tmp_path: Path, submission: list[float], answers: list[float], told: str
+) -> None:
+    code, said = score(tmp_path, listed("c", submission), listed("c", answers))
+    assert code == 0, said
+    assert told in said
+
+
+@pytest.mark.parametrize(
+    ("submission", "answers", "told"),
+    [
+        ([0.9, 0.2, 0.1], ["a", "b", "c"], "holds the number '0.9', and "),
+        ([0.9, 0.2], ["a", "a"], "the classes ['a']; expected one of these for each id, or a column for each class"),
+        ([0.9, "nan", 0.1], [1, 0, 0], "s.csv holds 'nan' among numbers; expected a number for each id"),
+        ([4.5, "", 3], [1.5, 2, 7], "s.csv holds '' among numbers"),
+        (["1e999", 3, 2.5], [1.5, 2, 7], "s.csv holds '1e999' among numbers"),
+    ],
+)
+def test_numbers_are_not_scored_as_labels(tmp_path: Path, submission: list[Any], answers: list[Any], told: str) -> None:
+    code, said = score(tmp_path, listed("c", submission), listed("c", answers))
+    assert code == 1, said
+    assert told in said
+
+
+@pytest.mark.parametrize("counter", ["", "index", "Unnamed: 0"])
+def test_a_column_that_counts_the_rows_is_no_answer(tmp_path: Path, counter: str) -> None:
+    code, said = score(tmp_path, f"{counter},id,c\n0,2,b\n1,1,a\n", listed("c", ["a", "b"]))
+    assert code == 0, said
+    assert "accuracy 1.0000" in said
+
+
+def test_the_only_answer_counts_no_rows(tmp_path: Path) -> None:
+    code, said = score(tmp_path, listed("index", [0, 1]), listed("c", [0, 1]))
+    assert code == 0, said
+    assert "accuracy 1.0000" in said
+
+
 NAMES, NUMBERS, TAGGED = listed("c", ["a", "b", "c"]), listed("c", [0, 1, 2]), listed("t", ["a b", "b", "a"])
 THREE = "id,a,b,c\n1,0.9,0.1,0\n2,0.2,0.7,0.1\n3,0.1,0.2,0.7\n"
 
