@@ -1,6 +1,7 @@
 """Blending, the gate, and scoring a submission as its grader would."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from competition.artifacts import read_json, write_csv, write_json
 from competition.cli import app
 from competition.decisions import Decision
 from competition.errors import CompetitionError, MistakesError
+from competition.images import ImageSpec
 from competition.raw.forms import Form
 from competition.scores import find_metric
 from competition.stages.prepare import prepare
 from competition.submission import blend, check_probabilities, fill, gate
 from competition.tasks import Target
-from tests.conftest import data_params, gala, prepare_params, write_folder
+from tests.conftest import data_params, gala, png, prepare_params, write_folder
 
 CLASSES = ("1e5", "NA", "None")
 TARGET = Target("multiclass", CLASSES, 0, 1, False)
@@ -237,6 +239,52 @@ def test_probabilities_stay_whatever_the_gate_has_against_the_submission(
     with pytest.raises(CompetitionError, match="no table"):
         stage.predict(stage.PLAIN, prepared=prepared, trained=trained, out=out, seed=1, threads=1)
     assert [path.name for path in out.iterdir()] == ["probabilities.csv"]
+
+
+@pytest.fixture
+def of_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Predict a folder of one image, into a file in ``tmp_path``, by a model that says the same of every image."""
+    import competition.stages.predict as stage
+
+    write_json(
+        tmp_path / "contract.json",
+        {
+            "task": "multiclass",
+            "classes": ["cat", "dog"],
+            "target_range": [0, 1],
+            "at_least_one": False,
+            "image": ImageSpec(8, 8, 1, "squash").to_json(),
+            "submission": form().to_json(),
+            "decision": PLAIN.to_json(),
+        },
+    )
+    images = write_folder(tmp_path / "images", {"007.png": png()})
+
+    def predict(says: list[float], out: str) -> None:
+        def predicted(params: Any, split: Any, *given: Any) -> pd.DataFrame:
+            rows = np.tile(np.float32(says), (len(split.sample_ids), 1))
+            return pd.DataFrame(rows, index=split.sample_ids, columns=["cat", "dog"])
+
+        monkeypatch.setattr(stage, "_predict_split", predicted)
+        stage.predict_folder(stage.PLAIN, images=images, trained=tmp_path, out=tmp_path / out, seed=1, threads=1)
+
+    return predict
+
+
+def test_predictions_that_are_no_numbers_are_no_class(tmp_path: Path, of_any_folder: Callable[..., None]) -> None:
+    with pytest.raises(CompetitionError, match=r"of 1 samples .* first those of '007\.png': nan, nan"):
+        of_any_folder([np.nan, np.nan], "new.csv")
+    assert not (tmp_path / "new.csv").exists()
+    of_any_folder([0.1, 0.9], "new.csv")
+    assert (tmp_path / "new.csv").read_text() == "Image,Class\n007.png,dog\n"
+
+
+@pytest.mark.parametrize("out", ["contract.json/new.csv", "contract.json/deeper/new.csv"])
+def test_a_file_where_the_folder_of_the_predictions_should_be_is_told(
+    tmp_path: Path, of_any_folder: Callable[..., None], out: str
+) -> None:
+    with pytest.raises(CompetitionError, match=r"new\.csv cannot be written, for a file stands where its folder"):
+        of_any_folder([0.1, 0.9], out)
 
 
 def score(folder: Path, submission: str, answers: str, *options: str) -> tuple[int, str]:

@@ -99,7 +99,7 @@ def predict_folder(
         seed, threads: as in `predict`.
 
     Raises:
-        CompetitionError: no image there, or unreadable ones; nothing is written.
+        CompetitionError: no image there, or unreadable ones, or predictions are no numbers; nothing is written.
     """
     contract = read_json(require(trained / CONTRACT, "compete train"))
     if out.is_dir():
@@ -107,7 +107,10 @@ def predict_folder(
     advice = "give --images a folder or an archive that exists"
     if not images.exists():
         raise CompetitionError(f"{images} is missing; {advice}")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise CompetitionError(f"{out} cannot be written, for a file stands where its folder should be") from None
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         source = open_source(images, Path(scratch) / UNPACKED, advice)
         _predict_source(params, source, trained, out, Path(scratch), contract, seed, threads)
@@ -138,6 +141,7 @@ def _predict_source(
     split = _Split(folder / pixels("test"), files, np.arange(len(files)))
     probabilities = _predict_split(params, split, trained, contract, folder, seed, threads).sort_index()
     form, target = Form.from_json(contract["submission"]), Target.of(contract)
+    check_probabilities(probabilities, target)
     write_csv(folder / SUBMISSION, fill(probabilities, form, target, Decision.from_json(contract["decision"])))
     gate(folder / SUBMISSION, list(probabilities.index), form, target)
     (folder / SUBMISSION).replace(out)
