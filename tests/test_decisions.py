@@ -1,13 +1,18 @@
 """Decisions gain where the plain one is wrong, on samples they were not fitted on, and nowhere else."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from competition import decisions
 from competition.decisions import Decision, apply, cross_fit, fit, plain
 from competition.scores import find_metric
+from competition.tasks import Target
 
 Data = tuple[np.ndarray, np.ndarray]
 
@@ -362,3 +367,21 @@ def test_fit_is_deterministic_and_bears_missing_classes() -> None:
     for name in ("f1_macro", "f1_micro", "f1_samples"):
         nothing = np.zeros((100, 8), np.uint8)
         assert fit(find_metric(name), "multilabel", nothing, probabilities).values == (0.5,) * 8
+
+
+def test_a_mistake_is_shown_with_the_probability_of_what_was_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Multipliers may decide a class that is not the likeliest."""
+    import competition.stages.train as stage
+
+    target = Target("multiclass", ("a", "b"), 0, 1, False)
+    table = pd.DataFrame({"sample_id": ["1", "2", "3"], "label": ["a", "b", "a"], "predicted": ["b", "a", "a"],
+                          "p_a": [0.6, 0.55, 0.9], "p_b": [0.4, 0.45, 0.1]})  # fmt: skip
+    shown: list[str] = []
+    monkeypatch.setattr(stage, "write_sheet", lambda path, lines: shown.extend(lines[0].captions))
+    samples: Any = SimpleNamespace(
+        target=target, truth=np.array([0, 1, 0]), images=np.zeros((3, 8, 8, 1)), rows=range(3)
+    )
+    stage._mistakes(tmp_path / "mistakes.png", samples, np.arange(3), table)
+    assert shown == ["2\nis b\n0.55 a", "1\nis a\n0.40 b"]

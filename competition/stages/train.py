@@ -260,15 +260,17 @@ def _mistakes(path: Path, training_set: TrainingSet, positions: np.ndarray, tabl
     """Show the worst mistakes: samples most surely taken for another class, or whose prediction is furthest off."""
     target = training_set.target
     probabilities = table[[f"p_{name}" for name in target.classes]].to_numpy()
-    worst = sample_losses(target.task, training_set.truth[positions], probabilities)
-    shown = table.assign(position=positions, worst=worst, sureness=probabilities.max(axis=1))
+    if target.exclusive:  # the likeliest class is not always the one that is decided
+        how_bad = probabilities[np.arange(len(table)), target.truth(list(table["predicted"]))]
+    else:
+        how_bad = sample_losses(target.task, training_set.truth[positions], probabilities)
+    shown = table.assign(position=positions, how_bad=how_bad)
     if target.task != "regression":
         shown = shown[shown["label"] != shown["predicted"]]
-    by = "sureness" if target.exclusive else "worst"
-    shown = shown.sort_values([by, "sample_id"], ascending=[False, True]).head(SHOWN_MISTAKES)
+    shown = shown.sort_values(["how_bad", "sample_id"], ascending=[False, True]).head(SHOWN_MISTAKES)
     images = [training_set.images[training_set.rows[position]] for position in shown["position"]]
     captions = [
-        f"{row.sample_id}\nis {row.label}\n" + (f"{row.sureness:.2f} {row.predicted}" if target.exclusive
+        f"{row.sample_id}\nis {row.label}\n" + (f"{row.how_bad:.2f} {row.predicted}" if target.exclusive
                                                  else f"not {row.predicted}")
         for row in shown.itertuples()
     ]  # fmt: skip
