@@ -141,8 +141,10 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
         return _Answers("regression", np.array(truth, np.float64), {"values": np.array(cells, np.float64)}, ("rmse",))
     if fractions and len(distinct) == 1 and distinct[0] in ("0", "1"):
         distinct = ("0", "1")
-    beyond = whole and any(float(cell) > 1 for cell in cells)  # 5.0 and 10.0 of the classes 5 and 10
-    if len(distinct) == 2 and all(map(is_number, cells)) and not set(cells) <= set(distinct) and not beyond:
+    labels = whole and (
+        _beyond(cells) or set(cells) & set(distinct)
+    )  # 5.0 and 10.0 of 5 and 10; 0 and 1 where 1 is one
+    if len(distinct) == 2 and all(map(is_number, cells)) and not set(cells) <= set(distinct) and not labels:
         positive = (None if named == column else named_class(named, distinct)) or distinct[1]
         likely = np.array(cells, np.float64)
         raw = np.column_stack([likely if name == positive else 1 - likely for name in distinct])

@@ -508,6 +508,12 @@ def test_two_numbers_may_be_classes_written_as_values(tmp_path: Path) -> None:
     assert "accuracy 0.6667" in said and "log_loss" not in said
 
 
+def test_classes_that_only_the_submission_has_are_no_probabilities(tmp_path: Path) -> None:
+    code, said = score(tmp_path, listed("c", [0, 1, 1]), listed("c", [1, 2, 1]))
+    assert code == 0, said
+    assert "accuracy 0.3333" in said and "log_loss" not in said
+
+
 def test_a_class_of_several_words_that_the_answers_lack_is_no_ranking(tmp_path: Path) -> None:
     answers = listed("c", ["golden retriever", "siamese cat", "siamese cat"])
     code, said = score(tmp_path, listed("c", ["golden retriever", "persian cat", "siamese cat"]), answers)
