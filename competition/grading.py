@@ -150,10 +150,11 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
         raw = np.column_stack([likely if name == positive else 1 - likely for name in distinct])
         return _exclusive(np.array([distinct.index(name) for name in truth]), raw, distinct)
     _refuse_numbers(cells, distinct, submission, answers)
-    separator = find_separator(truth + cells)
-    if separator is not None and any(separator in text for text in truth):
-        return _tagged([_labels(text, separator) for text in truth], [_labels(text, separator) for text in cells])
-    if (between := _rank_separator(cells, distinct)) is not None:
+    between = _rank_separator(cells, distinct)
+    for separator in filter(None, (find_separator(truth + cells), between)):
+        if any(separator in text or not text for text in truth):  # several tags, or none
+            return _tagged([_labels(text, separator) for text in truth], [_labels(text, separator) for text in cells])
+    if between is not None:
         return _ranked(truth, [_labels(cell, between) for cell in cells])
     if whole:  # 10.0 is the class 10
         truth, cells = ([str(_whole(text)) for text in texts] for texts in (truth, cells))
@@ -225,12 +226,13 @@ def _read_columns(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path,
     truth, raw = _numbers(true, answers), _numbers(submitted[list(true.columns)], submission)
     if not np.isin(truth, (0, 1)).all():
         raise CompetitionError(f"{answers} has other numbers than 0 and 1; expected these in {list(true.columns)[:5]}")
-    if (truth.sum(axis=1) == 1).all():
+    flags = np.isin(raw, (0, 1)).all()
+    if (truth.sum(axis=1) == 1).all() and not (flags and (raw.sum(axis=1) != 1).any()):
         return _exclusive(truth.argmax(axis=1), raw, tuple(true.columns))
     labels = (raw >= 0.5).astype(np.uint8)
     predictions = {"labels": labels}
     metrics: tuple[str, ...] = (*LABEL_METRICS, "f1_samples")
-    if not np.isin(raw, (0, 1)).all():
+    if not flags:
         predictions["probabilities"] = raw
         metrics = ("roc_auc_macro", "roc_auc_weighted", "log_loss", *metrics)
     return _Answers("multilabel", truth.astype(np.uint8), predictions, metrics)

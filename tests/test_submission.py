@@ -317,13 +317,24 @@ def test_score_refuses_other_ids(tmp_path: Path, submission: str, told: str) -> 
     assert told in said
 
 
+def listed(column: str, cells: list[Any]) -> str:
+    """Write a CSV file of ids from 1 on and a column."""
+    return "\n".join([f"id,{column}", *(f"{number},{cell}" for number, cell in enumerate(cells, 1)), ""])
+
+
 SCORED = {
     "tags": ("id,tags\n1,a b\n2,b\n3,a\n", "id,tags\n1,a b\n2,a b\n3,a\n", "f1_samples 0.8889"),
+    "tags and single answers": (
+        listed("t", ["a|b", "a|b", "a", "b"]),
+        listed("t", ["a", "b", "", "b"]),
+        "f1_samples 0.5833",
+    ),
     "ranking": ("id,c\n1,x y\n2,y x\n3,z y\n", "id,c\n1,x\n2,x\n3,y\n", "map@2 0.6667"),
     "probability": ("id,p\n1,0.9\n2,0.2\n3,0.4\n", "id,p\n1,1\n2,0\n3,1\n", "roc_auc 1.0000"),
     "columns": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,b,a\n1,0,1\n2,1,0\n", "log_loss 0.1643"),
     "columns of a class": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,c\n1,a\n2,b\n", "log_loss 0.1643"),
     "flags": ("id,a,b\n1,1,1\n2,0,1\n", "id,a,b\n1,1,1\n2,1,1\n", "f1_samples 0.8333"),
+    "flags of several, and single answers": ("id,a,b\n1,1,1\n2,0,1\n", "id,a,b\n1,1,0\n2,0,1\n", "f1_samples 0.8333"),
     "value": ("id,v\n1,3.5\n2,4\n3,8\n", "id,v\n1,3\n2,4\n3,9\n", "rmse 0.6455"),
     "kappa": ("id,v\n1,0\n2,4\n3,2\n", "id,v\n1,0\n2,4\n3,3\n", "quadratic_kappa 0.9412"),
 }
@@ -335,11 +346,6 @@ def test_score_tells_the_form_from_the_files(tmp_path: Path, name: str) -> None:
     code, said = score(tmp_path, submission, answers)
     assert code == 0, said
     assert told in said
-
-
-def listed(column: str, cells: list[Any]) -> str:
-    """Write a CSV file of ids from 1 on and a column."""
-    return "\n".join([f"id,{column}", *(f"{number},{cell}" for number, cell in enumerate(cells, 1)), ""])
 
 
 @pytest.mark.parametrize(
