@@ -16,6 +16,7 @@ from competition.raw.labels import is_number
 from competition.tasks import Target
 
 SUM_TOLERANCE = 1e-5  # what graders allow a row of probabilities to differ from 1
+LONGEST_CELL = 2**31 - 1  # letters; Python's own limit is 131,072, and thousands of tags are more
 
 
 def blend(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -154,6 +155,7 @@ def gate(path: Path, sample_ids: list[str], form: Form, target: Target) -> None:
 
 def _read(path: Path) -> pd.DataFrame:
     """Read a table of ours: commas stand between its cells, whatever its header holds most."""
+    csv.field_size_limit(LONGEST_CELL)
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file, strict=True)

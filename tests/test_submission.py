@@ -1,5 +1,6 @@
 """Blending, the gate, and scoring a submission as its grader would."""
 
+import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,15 @@ def test_the_gate_knows_what_stands_between_our_cells(tmp_path: Path, column: st
     gate(path, ["a"], shape, TARGET)  # raises nothing
     with pytest.raises(MistakesError, match="the competition lists"):
         gate(path, ["a"], form(), TARGET)
+
+
+def test_a_cell_may_hold_thousands_of_tags(tmp_path: Path) -> None:
+    csv.field_size_limit(131_072)  # as it stands where no table was read before
+    tags = tuple(f"a tag with a long name {number}" for number in range(6000))
+    target, shape = Target("multilabel", tags, 0, 1, False), form("tags", separator="|")
+    path = tmp_path / "submission.csv"
+    write_csv(path, fill(pd.DataFrame(1.0, index=["a"], columns=list(tags)), shape, target, PLAIN))
+    gate(path, ["a"], shape, target)
 
 
 @pytest.mark.parametrize(
