@@ -125,7 +125,7 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
         return _read_columns(submitted, true, submission, answers)
     truth, column = list(true.iloc[:, 0]), true.columns[0]
     if len(submitted.columns) > 1:  # a probability for each class, against class names
-        classes = tuple(submitted.columns)
+        classes = _named_columns(list(submitted.columns), natural(truth))
         if foreign := sorted(set(truth) - set(classes)):
             raise CompetitionError(f"{submission} has no column for the classes {foreign[:5]} of {answers}")
         index = {name: position for position, name in enumerate(classes)}
@@ -164,6 +164,14 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
     kappa = ("quadratic_kappa",) if grades is not None and len(classes) <= KAPPA_CLASSES else ()
     codes = {name: np.array([index[text] for text in texts]) for name, texts in (("truth", truth), ("labels", cells))}
     return _Answers("multiclass", codes["truth"], {"labels": codes["labels"]}, (*LABEL_METRICS, *kappa), grades)
+
+
+def _named_columns(columns: list[str], classes: Sequence[str]) -> tuple[str, ...]:
+    """Call each column by its class, unless all classes are columns or two columns are called after one."""
+    if set(classes) <= set(columns):
+        return tuple(columns)
+    named = [named_class(column, classes) or column for column in columns]
+    return tuple(named if len(set(named)) == len(named) else columns)
 
 
 def _beyond(texts: Sequence[str]) -> bool:

@@ -343,6 +343,11 @@ SCORED = {
     "probability": ("id,p\n1,0.9\n2,0.2\n3,0.4\n", "id,p\n1,1\n2,0\n3,1\n", "roc_auc 1.0000"),
     "columns": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,b,a\n1,0,1\n2,1,0\n", "log_loss 0.1643"),
     "columns of a class": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,c\n1,a\n2,b\n", "log_loss 0.1643"),
+    "columns called after classes": (
+        "id,p_A,is b,c\n1,0.9,0.1,0\n2,0.2,0.8,0\n",
+        "id,c\n1,a\n2,b\n",
+        "log_loss 0.1643",
+    ),
     "flags": ("id,a,b\n1,1,1\n2,0,1\n", "id,a,b\n1,1,1\n2,1,1\n", "f1_samples 0.8333"),
     "flags of several, and single answers": ("id,a,b\n1,1,1\n2,0,1\n", "id,a,b\n1,1,0\n2,0,1\n", "f1_samples 0.8333"),
     "value": ("id,v\n1,3.5\n2,4\n3,8\n", "id,v\n1,3\n2,4\n3,9\n", "rmse 0.6455"),
@@ -516,6 +521,12 @@ def test_columns_called_by_grades_are_these_grades(tmp_path: Path) -> None:
     code, said = score(tmp_path, submission, listed("c", TRUE), "--metric", "quadratic_kappa")
     assert code == 0, said
     assert "quadratic_kappa 0.4808 " in said
+
+
+def test_columns_called_after_one_class_are_told(tmp_path: Path) -> None:
+    code, said = score(tmp_path, "id,p_a,q_a,b\n1,1,0,0\n2,0,0,1\n", listed("c", ["a", "b"]))
+    assert code == 1
+    assert "has no column for the classes ['a'] of " in said
 
 
 def test_two_numbers_may_be_classes_written_as_values(tmp_path: Path) -> None:
