@@ -181,10 +181,11 @@ def _beyond(texts: Sequence[str]) -> bool:
 
 def _refuse_numbers(cells: Sequence[str], classes: Sequence[str], submission: Path, answers: Path) -> None:
     """Refuse values or probabilities where labels are to be compared: all would be wrong."""
-    numbers = [cell for cell in cells if is_number(cell) and not is_whole(cell) and cell not in classes]
-    if numbers and all(map(is_number, classes)) and (wrong := [cell for cell in cells if not is_number(cell)]):
+    wrong = [cell for cell in cells if not is_number(cell)]
+    numbers = [cell for cell in cells if is_number(cell) and not float(cell).is_integer() and cell not in classes]
+    if numbers and wrong and all(map(is_number, classes)):
         raise CompetitionError(f"{submission} holds {wrong[0]!r} among numbers; expected a number for each id")
-    if numbers:
+    if numbers and not wrong:
         raise CompetitionError(
             f"{submission} holds the number {numbers[0]!r}, and {answers} the classes {list(classes[:5])}; expected "
             "one of these for each id, or a column for each class"

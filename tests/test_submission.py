@@ -535,6 +535,14 @@ def test_two_numbers_may_be_classes_written_as_values(tmp_path: Path) -> None:
     assert "accuracy 0.6667" in said and "log_loss" not in said
 
 
+@pytest.mark.parametrize("cells", [["1e5", "NA", "x"], ["1e5", "1e5", "1e5"], ["0.5 l", "0.7 l", "0.5"]])
+def test_classes_that_look_like_numbers_are_classes(tmp_path: Path, cells: list[str]) -> None:
+    """The answers need not have all of them."""
+    code, said = score(tmp_path, listed("c", cells), listed("c", ["x", "x", "0.7 l"]))
+    assert code == 0, said
+    assert "accuracy 0." in said
+
+
 def test_classes_that_only_the_submission_has_are_no_probabilities(tmp_path: Path) -> None:
     code, said = score(tmp_path, listed("c", [0, 1, 1]), listed("c", [1, 2, 1]))
     assert code == 0, said
