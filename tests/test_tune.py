@@ -1,6 +1,5 @@
 """`compete tune` as a user runs it: a raised budget, finalists, workers here and elsewhere, what goes wrong."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -139,14 +138,3 @@ def test_a_worker_that_nobody_answers(ready: Project, monkeypatch: pytest.Monkey
     assert done.exit_code == 1
     assert done.stderr.startswith("compete: no search answers at 127.0.0.1:1: ")
     assert done.stderr.count("\n") == 1
-
-
-def test_what_kept_a_trial_from_being_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """KerasTuner writes by TensorFlow, whose error is no OSError, and would take the trial for a failed one."""
-
-    def full(*arguments: object, **named: object) -> None:
-        raise RuntimeError(f"trial.json; {os.strerror(28)}")
-
-    monkeypatch.setattr("keras_tuner.Oracle.update_trial", full)
-    with pytest.raises(OSError, match="No space left on device"):
-        found(plan(), tmp_path)
