@@ -141,9 +141,8 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
         return _Answers("regression", np.array(truth, np.float64), {"values": np.array(cells, np.float64)}, ("rmse",))
     if fractions and len(distinct) == 1 and distinct[0] in ("0", "1"):
         distinct = ("0", "1")
-    labels = whole and (
-        _beyond(cells) or set(cells) & set(distinct)
-    )  # 5.0 and 10.0 of 5 and 10; 0 and 1 where 1 is one
+    # 5.0 and 10.0 of the classes 5 and 10; 0 and 1 where the classes are 1 and 2
+    labels = whole and (_beyond(cells) or set(cells) & set(distinct))
     if len(distinct) == 2 and all(map(is_number, cells)) and not set(cells) <= set(distinct) and not labels:
         positive = (None if named == column else named_class(named, distinct)) or distinct[1]
         likely = np.array(cells, np.float64)
