@@ -82,6 +82,8 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
     _write(params, written)
     _show(chosen, values, competition, size, why)
     say(f"init: wrote the data section of {params}; correct it where it is wrong, then run 'dvc repro'")
+    if size.get("channels") == 3:
+        say("init: for photographs, 'compete preset photos' writes how they are augmented, learned and searched")
 
 
 def _look(download: Path, params: Path, data: DataParams, guess: bool) -> tuple[Competition, dict[str, Any], str]:

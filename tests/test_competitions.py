@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
@@ -98,6 +100,19 @@ def test_comments_stay(tmp_path: Path) -> None:
         assert same == (section not in ("data", "prepare")), section
     assert now["data"]["metric"] == "roc_auc_macro"
     assert now["data"]["group_column"] == "PatientID"
+
+
+@pytest.mark.parametrize("colourful", [True, False])
+def test_the_preset_of_photographs_is_named(
+    colourful: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What params.yaml augments by is for digits, which nobody mirrors."""
+    gray = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
+    files = {name: data if colourful or name.endswith(".csv") else gray for name, data in gala().items()}
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    initialise(write_folder(tmp_path / "raw", files), params, "f1_weighted")
+    assert ("'compete preset photos'" in capsys.readouterr().out) == colourful
 
 
 def test_init_leaves_a_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
