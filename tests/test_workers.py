@@ -278,6 +278,7 @@ def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
     searching.until("trial")
     four, band, fails, full, dies, dead, broken = searching.found()
     assert four == expected(tmp_path, workers=4, tuner="random", trials=44, epochs=1)
+    assert not [*(tmp_path / "four").rglob("oracle.json"), *(tmp_path / "four").rglob("trial.json")], "of KerasTuner"
     before = searching.lines[: next(place for place, line in enumerate(searching.lines) if line.startswith("["))]
     assert sum(line.startswith("process worker-") for line in before) > 4  # none does more than ten
     assert band == expected(tmp_path / "bands", tuner="hyperband", trials=14, epochs=9)
