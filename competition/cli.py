@@ -75,10 +75,9 @@ def _own_package() -> None:
     here, running = Path("competition").resolve(), Path(__file__).resolve().parent
     if here == running or not (here / "stages" / "prepare.py").is_file():
         return
-    names = {path.relative_to(folder) for folder in (here, running) for path in folder.rglob("*.py")}
-    texts = {name: [path.read_bytes() if path.is_file() else None for path in (here / name, running / name)]
-             for name in sorted(names)}  # fmt: skip
-    differ = [name.as_posix() for name, (ours, theirs) in texts.items() if ours != theirs]
+    ours, theirs = ({path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.py")}
+                    for folder in (here, running))  # fmt: skip
+    differ = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
     if differ:
         raise CompetitionError(
             f"this command runs {running}, and {here} differs from it in {len(differ)} of its files, as {differ[0]}; "

@@ -214,7 +214,10 @@ def test_a_cell_may_hold_thousands_of_tags(tmp_path: Path) -> None:
     target, shape = Target("multilabel", tags, 0, 1, False), form("tags", separator="|")
     path = tmp_path / "submission.csv"
     write_csv(path, fill(pd.DataFrame(1.0, index=["a"], columns=list(tags)), shape, target, PLAIN))
-    gate(path, ["a"], shape, target)
+    assert path.stat().st_size > 131_072
+    gate(path, ["a"], shape, target)  # raises nothing
+    with pytest.raises(MistakesError, match="1 ids of the competition are missing, first 'b'"):
+        gate(path, ["b"], shape, target)
 
 
 @pytest.mark.parametrize(
