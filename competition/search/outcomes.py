@@ -134,21 +134,6 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One point of the space and what became of it; the first is number 1.
-
-    ``score`` is None where it failed, for ``reason``. ``epochs`` is how many were trained, those of a trial that it
-    continues included.
-    """
-
-    number: int
-    values: Values
-    score: float | None
-    reason: str
-    epochs: int = 0
-
-
-@dataclass(frozen=True)
 class Attempt:
     """A trial under way, or done: a task, and its outcome, None while it runs."""
 
@@ -169,15 +154,12 @@ class Attempt:
 
     @property
     def epochs(self) -> int:
+        """How many were trained, those of a trial that it continues included."""
         return len(self.outcome.scores) if self.outcome else 0
 
     @property
     def reason(self) -> str:
         return self.outcome.reason if self.outcome else ""
-
-    @property
-    def trial(self) -> Trial:
-        return Trial(self.number, self.values, self.score, self.reason, self.epochs)
 
 
 class Evaluate(Protocol):
