@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,13 @@ SMALL_POINTS = 30
 STEPPED = {**MIXED, "dropout": Range(float=(0.0, 0.6), step=0.1, when={"layers": (1, 2, 3)})}
 ALL = ["random", "grid", "bayesian", "hyperband", "tpe"]
 MODELS = ["bayesian", "tpe"]
+
+
+@dataclass(frozen=True)
+class Ran(Past):
+    """A trial that a test ran, with the epochs that were proposed for it."""
+
+    epochs: int
 
 
 def known(values: Values) -> float:
@@ -75,7 +83,7 @@ def search(
         if proposal is Signal.END:
             break
         assert isinstance(proposal, Proposal)
-        past.append(Past(len(past) + 1, proposal.values, score(proposal.values), False, proposal.epochs))
+        past.append(Ran(len(past) + 1, proposal.values, score(proposal.values), False, proposal.epochs))
     return past
 
 
@@ -100,7 +108,7 @@ def test_a_proposal_depends_on_its_arguments_only(tuner: str) -> None:
     again = search(tuner, space, 11, known)
     assert again == past
     turned = {**past[3].values}
-    shuffled = [*past[:3], Past(4, dict(reversed(turned.items())), past[3].score, False, past[3].epochs), *past[4:]]
+    shuffled = [*past[:3], Past(4, dict(reversed(turned.items())), past[3].score, False), *past[4:]]
     random.Random(2).shuffle(shuffled)
     assert ask(tuner, space, shuffled) == ask(tuner, space, past)
     if tuner != "grid":
@@ -169,7 +177,7 @@ def test_impossible_points_are_passed_over_and_counted(tuner: str) -> None:
         proposal = ask(tuner, space, past, possible=possible)
         assert isinstance(proposal, Proposal)
         assert half(proposal.values)
-        past.append(Past(number, proposal.values, known(proposal.values), False, proposal.epochs))
+        past.append(Past(number, proposal.values, known(proposal.values), False))
     assert len(refused) == len(set(refused)) == len(possible.reasons) > 0  # each asked for once, and counted
     if tuner == "grid":
         assert len(refused) == list(enumerate_points(space)).index(past[-1].values) + 1 - len(past)
@@ -198,7 +206,7 @@ def test_an_endless_space_without_a_possible_point_ends(tuner: str) -> None:
 
 def test_the_last_point_of_a_large_space_is_found() -> None:
     space = {"n": Range(int=(1, 9000))}
-    past = [Past(number, {"n": number}, 0.5, False, 9) for number in range(1, 9000)]
+    past = [Past(number, {"n": number}, 0.5, False) for number in range(1, 9000)]
     assert ask("random", space, past) == Proposal({"n": 9000}, 9)
 
 
@@ -210,7 +218,7 @@ def test_grid_goes_through_the_points_in_their_order() -> None:
 
 def test_grid_takes_up_what_was_left_out() -> None:
     points = list(enumerate_points(SMALL))
-    past = [Past(number, points[number], 0.5, False, 9) for number in (1, 2, 4)]
+    past = [Past(number, points[number], 0.5, False) for number in (1, 2, 4)]
     assert [trial.values for trial in search("grid", SMALL, 6, past=past)][3:] == [points[0], points[3], points[5]]
 
 
@@ -234,13 +242,13 @@ def test_what_is_running_is_not_proposed_nor_its_like(tuner: str) -> None:
         past = search(tuner, MIXED, 12, known, seed=seed)
         first = ask(tuner, MIXED, past, seed=seed)
         assert isinstance(first, Proposal)
-        running = [*past, Past(13, first.values, None, True, 9)]
+        running = [*past, Past(13, first.values, None, True)]
         for told in (True, False):
             second = ask(tuner, MIXED, running if told else past, seed=seed, number=14)
             assert isinstance(second, Proposal)
             apart[told].append(float(np.linalg.norm(encode(MIXED, second.values) - encode(MIXED, first.values))))
             if told:
-                third = ask(tuner, MIXED, [*running, Past(14, second.values, None, True, 9)], seed=seed)
+                third = ask(tuner, MIXED, [*running, Past(14, second.values, None, True)], seed=seed)
                 assert isinstance(third, Proposal)
                 assert len({key(proposal.values) for proposal in (first, second, third)}) == 3
     assert np.mean(apart[True]) > 1.2 * np.mean(apart[False])
@@ -252,7 +260,7 @@ def test_running_trials_alone_are_enough_to_go_on(tuner: str) -> None:
     for number in range(1, 10):
         proposal = ask(tuner, MIXED, past)
         assert isinstance(proposal, Proposal)
-        past.append(Past(number, proposal.values, None, number % 2 == 0, 9))  # the others failed
+        past.append(Past(number, proposal.values, None, number % 2 == 0))  # the others failed
     assert len({key(trial.values) for trial in past}) == 9
 
 
@@ -346,7 +354,7 @@ def hyperband(
         if proposal is Signal.END:
             break
         assert isinstance(proposal, Proposal)
-        past.append(Past(number, proposal.values, score(proposal.values), False, proposal.epochs))
+        past.append(Ran(number, proposal.values, score(proposal.values), False, proposal.epochs))
         parents.append(proposal.continues)
     return past, parents
 
@@ -378,12 +386,12 @@ def test_hyperband_takes_the_earlier_of_equals_and_never_a_failed_one() -> None:
     past, parents = hyperband(20, lambda values: None)
     assert [trial.epochs for trial in past] == [1] * 9 + [3] * 3 + [9] * 3 + [1] * 5
     assert parents == [None] * 20
-    past = [Past(number, {"rate": number / 100}, None, False, 1) for number in range(1, 10)]
-    past[4] = Past(5, {"rate": 0.05}, 0.1, False, 1)
+    past = [Past(number, {"rate": number / 100}, None, False) for number in range(1, 10)]
+    past[4] = Past(5, {"rate": 0.05}, 0.1, False)
     sixth = ask("hyperband", MIXED, past)
     assert isinstance(sixth, Proposal)
     assert (sixth.continues, sixth.epochs) == (5, 3)
-    past.append(Past(10, {"rate": 0.05}, 0.2, False, 3))  # the two other places of its rung stay empty
+    past.append(Past(10, {"rate": 0.05}, 0.2, False))  # the two other places of its rung stay empty
     seventh = ask("hyperband", MIXED, past)
     assert isinstance(seventh, Proposal)
     assert (seventh.continues, seventh.epochs, seventh.values) == (10, 9, {"rate": 0.05})
@@ -393,10 +401,10 @@ def test_hyperband_waits_for_a_rung_to_end() -> None:
     past, _ = hyperband(12, known)
     for number in (1, 5, 9):
         ran = past[number - 1]
-        running = [*past[: number - 1], Past(number, ran.values, None, True, 1), *past[number:9]]
+        running = [*past[: number - 1], Past(number, ran.values, None, True), *past[number:9]]
         assert ask("hyperband", MIXED, running) is Signal.WAIT
         assert isinstance(ask("hyperband", MIXED, running[:8]), Proposal)  # there is room in the first rung
-    second = [*past[:9], Past(10, past[9].values, None, True, 3)]
+    second = [*past[:9], Past(10, past[9].values, None, True)]
     following = ask("hyperband", MIXED, second)
     assert isinstance(following, Proposal)
     assert following.values == past[10].values

@@ -60,14 +60,12 @@ class Past:
         values: the active ones.
         score: None if it failed or runs still.
         running: whether it runs still.
-        epochs: until which it trains.
     """
 
     number: int
     values: Values
     score: float | None
     running: bool
-    epochs: int
 
 
 @dataclass(frozen=True)

@@ -136,5 +136,4 @@ def _next_trial(search: Search, tried: Sequence[Attempt], possible: Callable[[Va
 
 
 def _past(trial: Attempt, is_seen: bool) -> Past:
-    score = trial.score if is_seen else None
-    return Past(trial.number, trial.values, score, running=not is_seen, epochs=trial.task.epochs)
+    return Past(trial.number, trial.values, trial.score if is_seen else None, running=not is_seen)
