@@ -25,9 +25,10 @@ from competition.recipes import Recipe
 from competition.search.board import Board
 from competition.search.outcomes import DIED, Attempt, Curve, Outcome, Search, Task, Values, best
 from competition.search.processes import TrialProcess
+from competition.search.proposals import Signal
 from competition.search.pruning import bars
 from competition.search.results import Remembering, Results, fit_state, predictions
-from competition.search.schedule import Next, may_go_on, next_task, split
+from competition.search.schedule import may_go_on, next_task, split
 from competition.search.training import Impossible, Training
 from competition.search.trials import search
 from tests.conftest import ROOT, data_params, gala, prepare_params, write_folder
@@ -141,7 +142,7 @@ def simulated(searched: Search, order: int, folder: Path, seconds: float = 0.0) 
         if isinstance(task, Task):
             attempts.append(Attempt(task, None))
         elif not running:
-            assert task is Next.END
+            assert task is Signal.END
             return attempts
 
 

@@ -15,7 +15,8 @@ from keras_tuner.engine.trial import Trial as Told
 from keras_tuner.engine.trial import TrialStatus
 
 from competition.search.outcomes import Attempt, Outcome, Search, Task, Values
-from competition.search.schedule import Next, next_task
+from competition.search.proposals import Signal
+from competition.search.schedule import next_task
 
 SEARCH, TASK, OUTCOME = "search", "task", "outcome"  # names of the values
 IDLE_SECONDS = 0.1  # before a worker that got no trial asks again; KerasTuner would ask without end
@@ -66,9 +67,9 @@ class Oracle(keras_tuner.Oracle):
         try:
             task = next_task(self.search, self.told(), self.sieve)
         except Exception as error:  # KerasTuner would tell it to a worker, who can do nothing about it
-            self.error, task = error, Next.END
-        if isinstance(task, Next):
-            self.is_over = task is Next.END
+            self.error, task = error, Signal.END
+        if isinstance(task, Signal):
+            self.is_over = task is Signal.END
             return {"status": TrialStatus.STOPPED if self.is_over else TrialStatus.IDLE}
         return {"status": TrialStatus.RUNNING, "values": {SEARCH: self.search.key, TASK: json.dumps(asdict(task))}}
 

@@ -87,7 +87,7 @@ class Signal(Enum):
     """Why nothing is proposed."""
 
     WAIT = "a running trial has to end first"
-    END = "no other point was found, of a space too large to list after many draws"
+    END = "the search is over, or no other point was found"
 
 
 def propose(

@@ -6,7 +6,6 @@ the same whichever of them ended first. What needs no scores, as a random point 
 
 import heapq
 from collections.abc import Callable, Sequence
-from enum import Enum
 from itertools import pairwise
 
 from competition.params import Scalar
@@ -17,14 +16,7 @@ from competition.search.pruning import bars
 LEARNING = ("bayesian", "tpe")  # tuners that go by the scores of the trials just before
 
 
-class Next(Enum):
-    """Why there is no task."""
-
-    WAIT = "a running trial has to end first"
-    END = "the search is over"
-
-
-def next_task(search: Search, trials: Sequence[Attempt], possible: Callable[[Values], bool]) -> Task | Next:
+def next_task(search: Search, trials: Sequence[Attempt], possible: Callable[[Values], bool]) -> Task | Signal:
     """Say what to do next.
 
     Args:
@@ -36,13 +28,13 @@ def next_task(search: Search, trials: Sequence[Attempt], possible: Callable[[Val
     tried, repeated = split(search, trials)
     if not repeated:
         task = _next_trial(search, tried, possible)
-        if task is not Next.END or not params.repeats:
+        if task is not Signal.END or not params.repeats:
             return task
         if any(trial.outcome is None for trial in tried):
-            return Next.WAIT
+            return Signal.WAIT
     chosen = best(search, tried, params.repeats)
     if len(repeated) == len(chosen):
-        return Next.END
+        return Signal.END
     trial = chosen[len(repeated)]
     fold = (params.fold + 1) % search.folds
     return Task(len(trials) + 1, trial.values, fold, trial.epochs, (), search.greater, trial.number, fraction=1.0)
@@ -107,16 +99,16 @@ def may_go_on(search: Search, ended: Sequence[Attempt]) -> list[Attempt]:
     return [attempt for until, count in places.items() for attempt in best(search, rungs[until], count)]
 
 
-def _next_trial(search: Search, tried: Sequence[Attempt], possible: Callable[[Values], bool]) -> Task | Next:
+def _next_trial(search: Search, tried: Sequence[Attempt], possible: Callable[[Values], bool]) -> Task | Signal:
     params, number = search.params, len(tried) + 1
     known = _known(search, tried)
     learns, prunes = params.tuner in LEARNING, params.prune and params.tuner != "hyperband"
     if number > params.max_trials:
-        return Next.END
+        return Signal.END
     if (learns or prunes or params.minutes) and any(trial.outcome is None for trial in known):
-        return Next.WAIT
+        return Signal.WAIT
     if is_late(search, tried):
-        return Next.END
+        return Signal.END
     # The tuners that do not learn so propose the same whatever they are told, if they propose anything.
     seen = [trial.number <= len(known) if learns else trial.outcome is not None for trial in tried]
     proposal = propose(
@@ -128,7 +120,7 @@ def _next_trial(search: Search, tried: Sequence[Attempt], possible: Callable[[Va
         possible=possible,
     )
     if isinstance(proposal, Signal):
-        return Next.WAIT if proposal is Signal.WAIT else Next.END
+        return proposal
     curves = [trial.outcome.scores for trial in known if trial.outcome and trial.score is not None]
     stops = bars(curves, proposal.epochs) if prunes else ()
     epochs, continues = proposal.epochs, proposal.continues
