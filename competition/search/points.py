@@ -53,7 +53,7 @@ def draw_many(space: Space, rng: np.random.Generator, points: int) -> list[Value
     paths = ordered(space)
 
     def point(row: int) -> Values:
-        return _resolve(space, paths, lambda path: _at(space[path], shares[path][row]))
+        return resolve(space, paths, lambda path: _at(space[path], shares[path][row]))
 
     return [point(row) for row in range(points)]
 
@@ -71,7 +71,7 @@ def neighbour(space: Space, values: Values, rng: np.random.Generator) -> Values:
             return _at(space[path], rng.random())
         return _moved(space[path], values[path], rng) if path in moved else values[path]
 
-    return _resolve(space, ordered(space), choose)
+    return resolve(space, ordered(space), choose)
 
 
 def _moved(span: Range, value: Scalar, rng: np.random.Generator) -> Scalar:
@@ -182,8 +182,8 @@ def ordered(space: Space) -> list[str]:
     return list(paths)
 
 
-def _resolve(space: Space, paths: list[str], choose: Callable[[str], Scalar]) -> Values:
-    """Choose a value for every active path; parents come first."""
+def resolve(space: Space, paths: list[str], choose: Callable[[str], Scalar]) -> Values:
+    """Choose a value for every active path; the paths are `ordered`, so that parents come first."""
     values: Values = {}
     for path in paths:
         if is_active(space, path, values):

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,10 @@ from competition.search.points import (
     draw_many,
     encode,
     enumerate_points,
-    is_active,
     is_ordered,
     neighbour,
     ordered,
+    resolve,
     rounded,
     size,
 )
@@ -279,10 +279,7 @@ def _tpe(ask: _Question) -> Values | None:
     study.add_trials([_told(ask, trial) for trial in ask.past])
     for _ in range(ASKED):
         asked = study.ask()  # those in vain keep running, so that the next is sought elsewhere
-        values: Values = {}
-        for path in ordered(ask.space):
-            if is_active(ask.space, path, values):
-                values[path] = _suggested(asked, path, ask.space[path])
+        values = resolve(ask.space, ordered(ask.space), partial(_suggested, asked, ask.space))
         if ask.passes(values):
             return values
     return _random(ask)
@@ -316,7 +313,8 @@ def _distribution(span: Range) -> "optuna.distributions.BaseDistribution":
     return FloatDistribution(*span.real, log=log, step=span.step)
 
 
-def _suggested(trial: "optuna.Trial", path: str, span: Range) -> Scalar:
+def _suggested(trial: "optuna.Trial", space: Space, path: str) -> Scalar:
+    span = space[path]
     log = span.sampling == "log"
     if span.choice is not None and is_ordered(span):
         return sorted(span.choice)[trial.suggest_int(path, 0, len(span.choice) - 1)]

@@ -15,7 +15,7 @@ from competition import decisions
 from competition.params import Range, Scalar
 from competition.scores import FEWEST_RESAMPLES, LEVEL, RESAMPLES, Metric, Score, row_blocks
 from competition.search.outcomes import Attempt, Values
-from competition.search.points import Space, draw, encode, is_active, ordered
+from competition.search.points import Space, draw, encode, is_ordered, ordered, resolve
 from competition.seeds import derive
 from competition.tasks import Target
 
@@ -66,7 +66,9 @@ def importance(space: Space, trials: Sequence[Attempt], seed: int) -> pd.DataFra
         model.fit(table, (scores - scores.mean()) / scores.std())
 
     def ask(points: Sequence[Values]) -> np.ndarray:
-        return model.predict(written([_active(space, values) for values in points], [most] * DRAWS))
+        # Without the values whose conditions do not hold.
+        active = [resolve(space, ordered(space), values.__getitem__) for values in points]
+        return model.predict(written(active, [most] * DRAWS))
 
     rng = np.random.default_rng(derive(seed, "draws"))
     free = {path: span.model_copy(update={"when": {}}) for path, span in space.items()}
@@ -89,15 +91,6 @@ def _surrogate(width: int, seed: int) -> Any:
     curve = ConstantKernel(1, (0.01, 100)) * Matern(np.ones(width), (0.1, 100), nu=2.5)
     process = GaussianProcessRegressor(curve + WhiteKernel(0.05, (0.001, 1)))
     return VotingRegressor([("process", process), ("forest", RandomForestRegressor(TREES, random_state=seed))])
-
-
-def _active(space: Space, values: Values) -> Values:
-    """Leave out the values whose conditions do not hold."""
-    active: Values = {}
-    for path in ordered(space):
-        if is_active(space, path, active):
-            active[path] = values[path]
-    return active
 
 
 def parallel(space: Space, trials: Sequence[Attempt]) -> pd.DataFrame:
@@ -123,8 +116,7 @@ def _position(span: Range, value: Scalar | None) -> float:
     if value is None:
         return 0.0
     if span.choice is not None:
-        is_text = isinstance(value, bool | str)
-        choices = list(span.choice) if is_text else sorted(span.choice)
+        choices = sorted(span.choice) if is_ordered(span) else list(span.choice)
         share = choices.index(value) / (len(choices) - 1) if len(choices) > 1 else 0.5
     else:
         low, high, number = (float(each) for each in (*(span.integer or span.real or ()), value))
