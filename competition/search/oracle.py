@@ -15,6 +15,7 @@ from keras_tuner.engine.trial import Trial as Told
 from keras_tuner.engine.trial import TrialStatus
 
 from competition.search.outcomes import Attempt, Outcome, Search, Task, Values
+from competition.search.points import Key, key_of
 from competition.search.proposals import Signal
 from competition.search.schedule import next_task
 
@@ -27,10 +28,10 @@ class Sieve:
 
     def __init__(self, impossible: Callable[[Values], str | None]) -> None:
         self._impossible = impossible
-        self._reasons: dict[tuple[tuple[str, object], ...], str | None] = {}
+        self._reasons: dict[Key, str | None] = {}
 
     def __call__(self, values: Values) -> bool:
-        point = tuple(sorted(values.items()))
+        point = key_of(values)
         if point not in self._reasons:
             self._reasons[point] = self._impossible(values)
         return self._reasons[point] is None

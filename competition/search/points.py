@@ -11,6 +11,7 @@ from competition.search.outcomes import Values
 from competition.seeds import derive
 
 Space = dict[str, Range]
+Key = frozenset[tuple[str, Scalar]]
 
 STEP_SHARE = 0.1  # of its range, by which a number is moved; one standard deviation
 
@@ -18,6 +19,11 @@ STEP_SHARE = 0.1  # of its range, by which a number is moved; one standard devia
 def rounded(value: float) -> float:
     """Round off the noise of floating point: 0.30000000000000004 becomes 0.3."""
     return float(f"{value:.12g}")
+
+
+def key_of(values: Values) -> Key:
+    """Return what tells a point from others where dicts cannot stand."""
+    return frozenset(values.items())
 
 
 def is_active(space: Space, path: str, values: Values) -> bool:

@@ -20,6 +20,7 @@ from competition.errors import CompetitionError
 from competition.params import Range, Scalar, TuneParams
 from competition.search.outcomes import Values
 from competition.search.points import (
+    Key,
     Space,
     count,
     draw,
@@ -27,6 +28,7 @@ from competition.search.points import (
     encode,
     enumerate_points,
     is_ordered,
+    key_of,
     neighbour,
     ordered,
     resolve,
@@ -131,13 +133,6 @@ def propose(
     return Signal.END if values is None else Proposal(values, params.epochs)
 
 
-Key = frozenset[tuple[str, Scalar]]
-
-
-def _key(values: Values) -> Key:
-    return frozenset(values.items())
-
-
 @dataclass(frozen=True)
 class _Question:
     """What every tuner is asked."""
@@ -151,11 +146,11 @@ class _Question:
 
     @cached_property
     def tried(self) -> set[Key]:
-        return {_key(trial.values) for trial in self.past}
+        return {key_of(trial.values) for trial in self.past}
 
     def passes(self, values: Values) -> bool:
         """Tell whether a point was not tried before and is possible."""
-        return _key(values) not in self.tried and self.possible(values)
+        return key_of(values) not in self.tried and self.possible(values)
 
     @property
     def scored(self) -> list[Past]:
@@ -339,8 +334,8 @@ def _hyperband(ask: _Question, epochs: int) -> Proposal | Signal:
     for bracket in cycle(brackets(epochs)):
         places, until = bracket[0]
         rung: list[Past] = []
-        while waiting and len(rung) < places and _key(waiting[0].values) not in tried:
-            tried.add(_key(waiting[0].values))
+        while waiting and len(rung) < places and key_of(waiting[0].values) not in tried:
+            tried.add(key_of(waiting[0].values))
             rung.append(waiting.popleft())
         if not waiting and len(rung) < places and (values := _random(ask)) is not None:
             return Proposal(values, until)

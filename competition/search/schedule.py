@@ -8,8 +8,8 @@ import heapq
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from competition.params import Scalar
 from competition.search.outcomes import Attempt, Search, Task, Values, best
+from competition.search.points import Key, key_of
 from competition.search.proposals import Past, Signal, brackets, propose
 from competition.search.pruning import bars
 
@@ -66,10 +66,10 @@ def is_late(search: Search, tried: Sequence[Attempt]) -> bool:
 
 def seconds_added(tried: Sequence[Attempt]) -> list[float]:
     """Return what each trial took; of one that goes on with a training, what it took beyond that."""
-    spent: dict[tuple[tuple[str, Scalar], ...], float] = {}
+    spent: dict[Key, float] = {}
     added = []
     for trial in tried:
-        point = tuple(sorted(trial.values.items()))
+        point = key_of(trial.values)
         before, seconds = spent.get(point, 0.0), trial.outcome.seconds if trial.outcome else 0.0
         spent[point] = max(before, seconds)
         added.append(spent[point] - before)
