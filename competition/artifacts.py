@@ -6,11 +6,12 @@ A stage writes into a scratch folder beside its own and renames the whole folder
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 
@@ -48,6 +49,17 @@ def stage_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to that will be at ``path`` whole or not at all, also after a power cut."""
+    scratch = path.with_name(f".{path.name}.partial")
+    with scratch.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())  # a rename that outlives its bytes would leave an empty file
+    scratch.replace(path)
 
 
 def check_space(folder: Path, wanted_bytes: int) -> None:

@@ -1,7 +1,6 @@
 """The state of a fit at the end of an epoch, in one file: with it a killed fit goes on to the same last bit."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 
 from competition import backend
+from competition.artifacts import whole_file
 from competition.seeds import derive
 
 NAME = "epoch.npz"
@@ -16,15 +16,12 @@ NAME = "epoch.npz"
 
 def save(folder: Path, model: keras.Model, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
     """Write the weights, the optimizer's variables, further arrays and facts; the file is there whole or not at all."""
-    held = {f"variable {number}": each for number, each in enumerate(_values(model))}
+    values = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in _variables(model)]
+    held = {f"variable {number}": value for number, value in enumerate(values)}
+    every: dict[str, Any] = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8), **held, **arrays}
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / f".{NAME}.partial"
-    with scratch.open("wb") as file:
-        every: dict[str, Any] = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8), **held, **arrays}
+    with whole_file(folder / NAME) as file:
         np.savez(file, **every)
-        file.flush()
-        os.fsync(file.fileno())  # a rename that outlives its bytes would leave an empty file after a power cut
-    scratch.replace(folder / NAME)
 
 
 def read_facts(folder: Path) -> dict[str, Any] | None:
@@ -46,10 +43,6 @@ def restore(folder: Path, model: keras.Model) -> dict[str, np.ndarray]:
 def _variables(model: keras.Model) -> list[Any]:
     """List all variables; of an optimizer that is not built the moments would be missing."""
     return [*model.variables, *model.optimizer.variables]
-
-
-def _values(model: keras.Model) -> list[np.ndarray]:
-    return [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in _variables(model)]
 
 
 def seed_generators(model: keras.Model, seed: int, epoch: int) -> None:

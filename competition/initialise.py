@@ -13,6 +13,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
+from competition.artifacts import whole_file
 from competition.console import say
 from competition.errors import SHOWN_SAMPLES, CompetitionError, UnreadableError
 from competition.images import decode
@@ -101,13 +102,12 @@ def _yaml() -> YAML:
 
 
 def _write(params: Path, written: Any) -> None:
-    """Write params.yaml aside, its lines ended as they were, then rename."""
+    """Write params.yaml, its lines ended as they were."""
     text = io.StringIO()
     _yaml().dump(written, text)
     newline = "\r\n" if b"\r\n" in params.read_bytes() else "\n"
-    partial = params.with_name(f".{params.name}.partial")
-    partial.write_text(text.getvalue(), encoding="utf-8", newline=newline)
-    partial.replace(params)
+    with whole_file(params) as file:
+        file.write(text.getvalue().replace("\n", newline).encode())
 
 
 def _root(download: Path, params: Path) -> str:

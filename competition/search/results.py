@@ -7,13 +7,13 @@ each time that the process of its training was killed.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
+from competition.artifacts import whole_file
 from competition.search.outcomes import DIED, Attempt, Curve, Outcome, Task
 
 RESULT = "result.json"
@@ -70,7 +70,9 @@ class Results:
         """Keep a curve."""
         held = {"values": task.values, "fold": task.fold, "scores": curve.scores, "reason": curve.reason,
                 "ended": curve.ended, "lasting": curve.lasting, "spent": curve.spent, "run": self.run}  # fmt: skip
-        _write(self.of(task) / RESULT, json.dumps(held, indent=1) + "\n")
+        self.of(task).mkdir(parents=True, exist_ok=True)
+        with whole_file(self.of(task) / RESULT) as file:
+            file.write(json.dumps(held, indent=1).encode() + b"\n")
 
     def count_death(self, task: Task) -> None:
         """Remember that the process of its training was killed."""
@@ -113,17 +115,6 @@ class Results:
         }
         for path in {*self.folder.glob("*/*")} - kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.partial")
-    with scratch.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
 
 
 @dataclass(frozen=True)

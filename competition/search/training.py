@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from competition.artifacts import whole_file
 from competition.errors import CompetitionError, UnavailableError
 from competition.reading import overlay
 from competition.recipes import Recipe
@@ -105,7 +106,8 @@ class Training:
         if math.isnan(scores[-1]):
             reason = f"the metric has no value on fold {task.fold}, most often because it has one class only there"
             return Curve(_numbers(scores), reason)
-        _save(predictions(folder, len(scores)), fitted.probabilities)
+        with whole_file(predictions(folder, len(scores))) as file:
+            np.save(file, fitted.probabilities)
         return Curve(tuple(scores), ended=len(scores) < task.epochs and not task.misses(scores))
 
 
@@ -122,11 +124,3 @@ def _training_set(prepared: Path, augmented: Path) -> "TrainingSet":
 
 def _numbers(scores: Sequence[float]) -> tuple[float, ...]:
     return tuple(score for score in scores if not math.isnan(score))
-
-
-def _save(path: Path, probabilities: np.ndarray) -> None:
-    """Write an array that is there whole or not at all."""
-    scratch = path.with_name(f".{path.name}.partial")
-    with scratch.open("wb") as file:
-        np.save(file, probabilities)
-    scratch.replace(path)
