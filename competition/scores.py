@@ -136,10 +136,14 @@ def score(metric: Metric, truth: np.ndarray, prediction: np.ndarray, seed: int) 
     blocks = row_blocks(resamples, len(counts))
     draws = (np.stack([draw() for _ in range(block.start, block.stop)]) for block in blocks)
     resampled = np.concatenate([scorer(drawn.astype(np.float64)) for drawn in draws])
-    resampled = resampled[~np.isnan(resampled)]
-    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    low, high = np.quantile(resampled, ends) if len(resampled) else (math.nan, math.nan)
-    return Score(float(scorer(counts[None].astype(np.float64))[0]), float(low), float(high), n)
+    return Score(float(scorer(counts[None].astype(np.float64))[0]), *interval(resampled), n)
+
+
+def interval(resampled: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the 95 % interval of resampled scores (r,), but of those that are nan; nan if all are."""
+    known = resampled[~np.isnan(resampled)]
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (math.nan, math.nan)
+    return float(low), float(high)
 
 
 def loss(task: str, truth: np.ndarray, probabilities: np.ndarray) -> float:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from competition import decisions
 from competition.params import Range, Scalar
-from competition.scores import FEWEST_RESAMPLES, LEVEL, RESAMPLES, Metric, Score, row_blocks
+from competition.scores import FEWEST_RESAMPLES, RESAMPLES, Metric, Score, interval, row_blocks
 from competition.search.outcomes import Attempt, Values
 from competition.search.points import Space, draw, encode, is_ordered, ordered, resolve
 from competition.seeds import derive
@@ -167,11 +167,7 @@ def beats(metric: Metric, target: Target, truth: np.ndarray, first: np.ndarray, 
     for block in row_blocks(resamples, n):
         counts = [np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(block.start, block.stop)]
         drawn.append(differ(np.stack(counts).astype(np.float64)))
-    differences = np.concatenate(drawn)
-    differences = differences[~np.isnan(differences)]  # an AUC of one class
-    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    low, high = np.quantile(differences, ends) if len(differences) else (math.nan, math.nan)
-    return Score(float(differ(np.ones((1, n)))[0]), float(low), float(high), n)
+    return Score(float(differ(np.ones((1, n)))[0]), *interval(np.concatenate(drawn)), n)
 
 
 def tell(first: int, second: int, difference: Score) -> str:
