@@ -255,8 +255,7 @@ def _read_train(
     rows = _choose_train(reader, shown, test, sample)
     options: dict[str, Any] = {"task": params.task, "merge": params.merge_classes, "findings": findings}
     if rows is None:
-        known = {cell for column in shown.values for cell in shown.values[column].unique()} if shown else set()
-        known |= set(shown.values.columns) if shown else set()
+        known = {*shown.cells, *shown.values.columns} if shown else set()
         try:
             table = folders.read_folders(reader.source, params, reader.index.images, known, findings)
         except CompetitionError:

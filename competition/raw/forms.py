@@ -10,7 +10,7 @@ import pandas as pd
 from competition.errors import CompetitionError
 from competition.params import DataParams
 from competition.raw.found import Findings, Surety
-from competition.raw.labels import SEPARATORS, Labels, consecutive, is_number, is_whole
+from competition.raw.labels import COUNTERS, SEPARATORS, Labels, consecutive, is_number, is_whole
 from competition.scores import find_metric
 
 SHOWN_RANKS = 5  # labels of a ranking where neither metric nor sample tells how many
@@ -62,22 +62,24 @@ class Shown:
     values: pd.DataFrame
 
     @property
+    def cells(self) -> list[str]:
+        """The different cells of each column of the answer."""
+        return [cell for column in self.values for cell in self.values[column].unique()]
+
+    @property
     def fractions(self) -> bool:
         """Whether its answers are numbers, and some have a fraction."""
-        cells = [cell for column in self.values for cell in self.values[column].unique()]
-        return all(map(is_number, cells)) and any(not is_whole(cell) for cell in cells)
+        return all(map(is_number, self.cells)) and not all(map(is_whole, self.cells))
 
 
 def show(table: pd.DataFrame, id_column: str) -> Shown:
     """Tell the columns of a sample submission apart."""
-    counters = {column: consecutive(table[column]) for column in table.columns
-                if column != id_column and column.lower() in ("", "index", "unnamed: 0")}  # fmt: skip
-    counter_column = next((column for column, first in counters.items() if first is not None), "")
-    found = counter_column in counters and counters[counter_column] is not None
-    answers = [column for column in table.columns if column != id_column and not (found and column == counter_column)]
-    return Shown(
-        tuple(table.columns), id_column, counters[counter_column] if found else None, counter_column, table[answers]
-    )
+    others = [column for column in table.columns if column != id_column]
+    firsts = {column: consecutive(table[column]) for column in others if column.lower() in COUNTERS}
+    counted = next((column for column, first in firsts.items() if first is not None), None)
+    answers = table[[column for column in others if column != counted]]
+    counter = None if counted is None else firsts[counted]
+    return Shown(tuple(table.columns), id_column, counter, counted or "", answers)
 
 
 def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, findings: Findings) -> Form:
@@ -143,7 +145,7 @@ _FITTING = {
 def _kind(shown: Shown, labels: Labels, metric: str) -> tuple[str, int, str]:
     """Return the form, the ranks of a ranking (or 0), and why."""
     wants = find_metric(metric).wants if metric else ""
-    cells = {cell.strip() for column in shown.values for cell in shown.values[column].unique()} - {""}
+    cells = {cell.strip() for cell in shown.cells} - {""}
     if labels.task == "regression":
         return "value", 0, "the labels are numbers"
     if len(shown.values.columns) > 1:
@@ -210,7 +212,7 @@ def _columns_classes(columns: Sequence[str], classes: Sequence[str], findings: F
 
 def _shown_separator(shown: Shown, labels: Labels) -> str:
     """Find what the sample submission writes between classes; "" if it shows none between any."""
-    cells = {cell.strip() for column in shown.values for cell in shown.values[column].unique()}
+    cells = {cell.strip() for cell in shown.cells}
     for separator in SEPARATORS:
         split = [cell.split(separator) for cell in cells if separator in cell and cell not in labels.classes]
         if split and all(len({tag.strip() for tag in tags} & set(labels.classes)) > 1 for tags in split):
@@ -219,7 +221,7 @@ def _shown_separator(shown: Shown, labels: Labels) -> str:
 
 
 def _check_index(shown: Shown, labels: Labels, findings: Findings) -> None:
-    cells = [cell for column in shown.values for cell in shown.values[column].unique() if is_whole(cell)]
+    cells = [cell for cell in shown.cells if is_whole(cell)]
     if any(int(float(cell)) >= len(labels.classes) for cell in cells):
         raise CompetitionError(
             f"the sample submission holds {max(cells, key=float)!r} for one of {len(labels.classes)} classes, so it is "

@@ -18,6 +18,7 @@ from competition.raw.found import Findings, Surety
 from competition.tasks import JOINED
 
 MISSING_NUMBERS = ("", "nan", "na", "n/a", "null", "none")
+COUNTERS = ("", "index", "unnamed: 0")  # what columns of row numbers are called
 SEPARATORS = ("|", ";", ",", " ")  # between the tags of a cell; the rarest in a class name first
 
 

@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from competition.raw.labels import COUNTERS
 from competition.raw.sources import ARCHIVES, IMAGES, normal
 
 PROBE = 1000  # rows that decide what a column holds; more would only take longer
 CLOSE = 0.9  # of the most hits: what else is known decides, for a few images may be missing
-COUNTERS = ("", "index", "unnamed: 0")  # what columns of row numbers are called
 # What folders and columns are called whose images only go with others.
 ASIDE = re.compile(r"(?<![a-z])(masks?|labels?|segs?|segmentations?|segmented|annots?|annotations?)(?![a-z])")
 PICTURE = re.compile(r"(?<![a-z])(images?|imgs?|file|paths?(?![a-z])|photo|picture)")
