@@ -182,13 +182,14 @@ def _at(metric: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _plain(name: str) -> str:
+def bare(name: str) -> str:
+    """Return a name's letters and digits, without their case."""
     return re.sub(r"[\W_]", "", name).casefold()
 
 
 def _columns_classes(columns: Sequence[str], classes: Sequence[str], findings: Findings) -> tuple[str, ...]:
     """Name the class of each column; "" for a class that no training sample has."""
-    for bring in (str, _plain):
+    for bring in (str, bare):
         by_name = {bring(name): name for name in classes}
         if len(by_name) == len(classes) and {bring(column) for column in columns} >= set(by_name):
             unseen = [column for column in columns if bring(column) not in by_name]
@@ -201,8 +202,8 @@ def _columns_classes(columns: Sequence[str], classes: Sequence[str], findings: F
     by_number = {re.sub(r"\D", "", name): name for name in classes}
     if len(by_number) == len(classes) == len(columns) and set(numbers) == set(by_number):
         return tuple(by_number[number] for number in numbers)
-    missing = sorted(column for column in columns if _plain(column) not in set(map(_plain, classes)))
-    foreign = sorted(name for name in classes if _plain(name) not in set(map(_plain, columns)))
+    missing = sorted(column for column in columns if bare(column) not in set(map(bare, classes)))
+    foreign = sorted(name for name in classes if bare(name) not in set(map(bare, columns)))
     raise CompetitionError(
         f"the submission has a column for each of {len(columns)} classes and the labels are {len(classes)}: "
         f"no sample is labelled {missing[:5]}, no column is called {foreign[:5]}; correct data.label_column, "
@@ -253,7 +254,7 @@ _NEUTRAL = [[word] for word in ("class", "label", "p", "predicted", "prediction"
 
 def named_class(column: str, classes: Sequence[str]) -> str | None:
     """Find the class that a column is called after: by its whole name, else by the longest of those in its words."""
-    if same := [name for name in classes if _plain(name) == _plain(column)]:
+    if same := [name for name in classes if bare(name) == bare(column)]:
         return same[0] if len(same) == 1 else None
     words, lengths = _words(column), {}
     for name in classes:

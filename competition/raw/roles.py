@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from competition.errors import CompetitionError
-from competition.raw.forms import Shown
+from competition.raw.forms import Shown, bare
 from competition.raw.labels import is_whole
 from competition.raw.matching import PROBE, ImageIndex, split_of
 from competition.raw.sources import Source
@@ -169,10 +169,8 @@ def label_columns(
     for candidates in (untold, others):
         if len(wanted) == 1 and (alike := _alike(wanted[0], table[candidates], whole)):
             return [alike], 1.5, f"called like {wanted[0]!r} of the sample submission"
-        named = [name for name in LABEL_NAMES for column in candidates if column.lower() == name]
         by_name = {column.lower(): column for column in candidates}
-        if named:
-            columns = [by_name[name] for name in named]
+        if columns := [by_name[name] for name in LABEL_NAMES if name in by_name]:
             fitting = [column for column in columns if not whole or table[column].head(PROBE).map(is_whole).all()]
             return [(fitting or columns)[0]], 1, "by its name"
     if len(others) == 1:
@@ -190,13 +188,9 @@ def _whole(shown: Shown) -> bool:
 
 def _alike(wanted: str, table: pd.DataFrame, whole: bool) -> str | None:
     """Find the column whose name begins like another or ends like it, of the type of the sample submission's cells."""
-
-    def plain(name: str) -> str:
-        return re.sub(r"[\W_]", "", name).casefold()
-
-    alike = [column for column in table.columns
-             if len(plain(column)) > 2 and (plain(column).startswith(plain(wanted)) or plain(wanted).startswith(
-                 plain(column)))]  # fmt: skip
+    letters = {column: bare(column) for column in table.columns if len(bare(column)) > 2}
+    alike = [column for column, name in letters.items()
+             if name.startswith(bare(wanted)) or bare(wanted).startswith(name)]  # fmt: skip
     fitting = [column for column in alike if not whole or table[column].head(PROBE).map(is_whole).all()]
     return next(iter(fitting or alike), None)
 
