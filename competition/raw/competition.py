@@ -250,25 +250,42 @@ def _read_train(
     reader: _Reader, shown: Shown | None, listed: _Rows | None, sample: _Rows | None, guess: bool
 ) -> tuple[pd.DataFrame, Labels, list[str]]:
     """Return the training samples, also the wrong ones, their labels, and the names of the label columns."""
-    params, findings = reader.params, reader.findings
     test = listed.table if listed else None
     rows = _choose_train(reader, shown, test, sample)
-    options: dict[str, Any] = {"task": params.task, "merge": params.merge_classes, "findings": findings}
     if rows is None:
-        known = {*shown.cells, *shown.values.columns} if shown else set()
-        try:
-            table = folders.read_folders(reader.source, params, reader.index.images, known, findings)
-        except CompetitionError:
-            for name in reader.tables.good([name for name in reader.tables.names if role(name) == "train"]):
-                _locate(reader, name, "train")  # says why its rows are not the labels
-            raise
-        labels = from_cells(table["label"], separator="none", fractions=False, tell=lambda row, what: None, **options)
-        for key in ("task", "label_separator"):
-            if getattr(params, key) == "auto":
-                findings.choose(key, findings.chosen[key].value, "sure", "one class for each image")
-        table["label"] = labels.texts
-        return table.assign(group="", fold="", weight=""), labels, ["label"]
-    table, name = rows.table, rows.name
+        return _read_train_folders(reader, shown)
+    return _read_train_table(reader, rows, shown, test, guess)
+
+
+def _read_train_folders(reader: _Reader, shown: Shown | None) -> tuple[pd.DataFrame, Labels, list[str]]:
+    params, findings = reader.params, reader.findings
+    known = {*shown.cells, *shown.values.columns} if shown else set()
+    try:
+        table = folders.read_folders(reader.source, params, reader.index.images, known, findings)
+    except CompetitionError:
+        for name in reader.tables.good([name for name in reader.tables.names if role(name) == "train"]):
+            _locate(reader, name, "train")  # says why its rows are not the labels
+        raise
+    labels = from_cells(
+        table["label"],
+        task=params.task,
+        separator="none",
+        merge=params.merge_classes,
+        fractions=False,
+        tell=lambda row, what: None,
+        findings=findings,
+    )
+    for key in ("task", "label_separator"):
+        if getattr(params, key) == "auto":
+            findings.choose(key, findings.chosen[key].value, "sure", "one class for each image")
+    table["label"] = labels.texts
+    return table.assign(group="", fold="", weight=""), labels, ["label"]
+
+
+def _read_train_table(
+    reader: _Reader, rows: _Rows, shown: Shown | None, test: pd.DataFrame | None, guess: bool
+) -> tuple[pd.DataFrame, Labels, list[str]]:
+    params, table, name = reader.params, rows.table, rows.name
     fold, weight = (_named(reader, table, key, names) for key, names in
                     (("fold_column", FOLD_NAMES), ("weight_column", WEIGHT_NAMES)))  # fmt: skip
     taken = {rows.id_column, rows.file_column, fold, weight}
@@ -281,17 +298,35 @@ def _read_train(
             f"none of the {len(table)} values of {rows.file_column!r} in {name} is the name of an image in "
             f"{match.folder or reader.source.path}; check data.root, data.id_column and data.train_folder"
         )
+    labels = _labels(reader, rows, names, shown, guess)
+    _tell_place(reader, rows, match)
+    _tell_aside(reader, table, {*taken, *names, group}, test)
+    train = pd.DataFrame({"sample_id": table[rows.id_column], "label": labels.texts})
+    for key, found in (("group", group), ("fold", fold), ("weight", weight)):
+        train[key] = table[found] if found else ""
+    train["file"] = _files(table[rows.id_column], rows.files, match, name, reader.findings.problems)
+    _check_numbers(train, fold, weight, name)
+    return train, labels, names
+
+
+def _labels(reader: _Reader, rows: _Rows, names: list[str], shown: Shown | None, guess: bool) -> Labels:
+    """Read the labels that stand in one column, or as 0 and 1 in several."""
+    params, findings, table = reader.params, reader.findings, rows.table
 
     def tell(row: int, what: str) -> None:
-        findings.problems.append(f"{name}: {table[rows.id_column].iloc[row]!r} {what}")
+        findings.problems.append(f"{rows.name}: {table[rows.id_column].iloc[row]!r} {what}")
 
     fractions = shown is not None and shown.fractions and len(shown.values.columns) == 1
     fractions = fractions or _wants_values(reader, guess)
-    labels = (
-        from_cells(table[names[0]], separator=params.label_separator, fractions=fractions, tell=tell, **options)
-        if len(names) == 1
-        else from_columns(table[names], tell=tell, **options)
-    )
+    options: dict[str, Any] = {"task": params.task, "merge": params.merge_classes, "tell": tell, "findings": findings}
+    if len(names) > 1:
+        return from_columns(table[names], **options)
+    return from_cells(table[names[0]], separator=params.label_separator, fractions=fractions, **options)
+
+
+def _tell_place(reader: _Reader, rows: _Rows, match: Match) -> None:
+    """Tell the folder of the images and the columns that name them."""
+    params, findings = reader.params, reader.findings
     given = params.train_folder != "auto"
     findings.choose("train_folder", match.folder or ".", "given" if given else _sure(match), _hits(match))
     if rows.linked:
@@ -299,15 +334,8 @@ def _read_train(
     for key, column in (("id_column", rows.id_column), ("file_column", rows.file_column)):
         if key == "file_column" and rows.linked:
             continue
-        why = f"as {table[column].iloc[0]!r}"
+        why = f"as {rows.table[column].iloc[0]!r}"
         findings.choose(key, column, "given" if getattr(params, key) != "auto" else _sure(match), why)
-    _tell_aside(reader, table, {*taken, *names, group}, test)
-    train = pd.DataFrame({"sample_id": table[rows.id_column], "label": labels.texts})
-    for key, found in (("group", group), ("fold", fold), ("weight", weight)):
-        train[key] = table[found] if found else ""
-    train["file"] = _files(table[rows.id_column], rows.files, match, name, findings.problems)
-    _check_numbers(reader, train, fold, weight, name)
-    return train, labels, names
 
 
 def _choose_train(
@@ -466,7 +494,7 @@ def _files(ids: pd.Series, names: pd.Series, match: Match, table_name: str, prob
     return files
 
 
-def _check_numbers(reader: _Reader, train: pd.DataFrame, fold: str | None, weight: str | None, name: str) -> None:
+def _check_numbers(train: pd.DataFrame, fold: str | None, weight: str | None, name: str) -> None:
     for key, column, fits, wanted in (
         ("fold", fold, is_whole, "a whole number"),
         ("weight", weight, lambda cell: is_number(cell) and float(cell) >= 0, "a number from 0"),
