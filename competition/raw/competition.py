@@ -352,18 +352,7 @@ def _choose_train(
         reader.findings.choose("train_table", given if isinstance(given, str) else names, "given", "")
         return _joined(reader, names, like)
     called = [name for name in reader.tables.names if role(name) in ("train", "")]
-    rated = {}
-    for name in reader.tables.good(called):
-        table = reader.tables.get(name)
-        file_column = reader.index.file_column(table, like)
-        if file_column is None or len(table.columns) < 2:
-            continue
-        columns, evidence, _ = label_columns(table, {file_column}, shown, test)
-        if not columns and reader.params.label_column == "auto" and role(name) != "train":
-            continue
-        hits = reader.index.share(table[file_column])
-        # That it is called train, and beyond its place in a folder of that name, decides between equals.
-        rated[name] = (evidence >= 1, hits >= 0.5, role(name) == "train", evidence, round(hits, 2), len(table))
+    rated = _rated(reader, called, shown, test, like)
     if not rated:
         damaged = [name for name in called if name in reader.tables.damaged]
         if damaged:
@@ -383,6 +372,25 @@ def _choose_train(
     surety: Surety = "sure" if len(rated) == 1 else "likely"
     reader.findings.choose("train_table", pieces[0] if len(pieces) == 1 else pieces, surety, why)
     return _joined(reader, pieces, like)
+
+
+def _rated(
+    reader: _Reader, called: list[str], shown: Shown | None, test: pd.DataFrame | None, like: str
+) -> dict[str, tuple[Any, ...]]:
+    """Rate the tables that may hold the labels: the higher, the likelier."""
+    rated = {}
+    for name in reader.tables.good(called):
+        table = reader.tables.get(name)
+        file_column = reader.index.file_column(table, like)
+        if file_column is None or len(table.columns) < 2:
+            continue
+        columns, evidence, _ = label_columns(table, {file_column}, shown, test)
+        if not columns and reader.params.label_column == "auto" and role(name) != "train":
+            continue
+        hits = reader.index.share(table[file_column])
+        # That it is called train, and beyond its place in a folder of that name, decides between equals.
+        rated[name] = (evidence >= 1, hits >= 0.5, role(name) == "train", evidence, round(hits, 2), len(table))
+    return rated
 
 
 def _pieces(reader: _Reader, best: str, alike: list[str]) -> list[str]:

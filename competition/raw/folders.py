@@ -114,22 +114,11 @@ def read_folders(
             "expected a folder for each class, or a CSV with the names of the images and their classes: "
             "set data.train_table or data.train_folder in params.yaml"
         )
-    for key in ("group_column", "fold_column", "weight_column"):
-        given: str = getattr(params, key)
-        if given not in ("auto", "none"):
-            raise CompetitionError(
-                f"data.{key} is {given!r}, and the labels of {source.path} stand in no table; expected a table with "
-                f"this column; set data.train_table to it, or data.{key} to none"
-            )
-        findings.choose(key, "none", "sure", "there is no table")
-    why = {
-        "folder": f"{len(classes)} folders, as {next(iter(classes))!r}",
-        "subfolder": f"{len(classes)} folders two levels down, as {next(iter(classes))!r}",
-        "prefix": f"{len(classes)} beginnings of file names, as {next(iter(classes))!r}",
-    }[place]
+    _choose_no_columns(source, params, findings)
+    what = {"folder": "folders", "subfolder": "folders two levels down", "prefix": "beginnings of file names"}[place]
     surety: Surety = "given" if column in PLACES else "likely" if place == "folder" else "guess"
     findings.choose("train_table", "none", "likely", "no table holds labels")
-    findings.choose("label_column", place, surety, why)
+    findings.choose("label_column", place, surety, f"{len(classes)} {what}, as {next(iter(classes))!r}")
     findings.choose("train_folder", tops[0] or ".", "likely", f"{len(rows):,} images")
     for top in tops[1:]:
         findings.notes.append(f"the images of {top} are used for training too")
@@ -141,6 +130,17 @@ def read_folders(
         findings.notes += [f"the folder {name!r} says test and is taken for a class" for name in classes
                            if says("test", name)]  # fmt: skip
     return pd.DataFrame(rows, columns=["sample_id", "label", "file"])
+
+
+def _choose_no_columns(source: Source, params: DataParams, findings: Findings) -> None:
+    for key in ("group_column", "fold_column", "weight_column"):
+        given: str = getattr(params, key)
+        if given not in ("auto", "none"):
+            raise CompetitionError(
+                f"data.{key} is {given!r}, and the labels of {source.path} stand in no table; expected a table with "
+                f"this column; set data.train_table to it, or data.{key} to none"
+            )
+        findings.choose(key, "none", "sure", "there is no table")
 
 
 def _tops(source: Source, params: DataParams, tests: list[str], images: Sequence[str]) -> list[str]:
