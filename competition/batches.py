@@ -116,7 +116,7 @@ class EpochBatches:
 
     def __init__(self, training_set: TrainingSet, samples: np.ndarray, params: TrainParams, seed: int) -> None:
         self._set, self._samples, self._params, self._seed = training_set, samples, params, seed
-        self._batch_size = min(params.batch_size, len(samples))
+        self.size = min(params.batch_size, len(samples))  # samples of a batch
         self._epoch, self._order = 0, samples  # until `begin`
         self._flipped = np.random.default_rng(derive(seed, "flip")).integers(0, 2, len(training_set.rows))
         self._weights, self._chances = training_set.weights, None
@@ -135,17 +135,12 @@ class EpochBatches:
             order = rng.choice(len(self._samples), len(self._samples), p=self._chances)
         self._epoch, self._order = epoch, self._samples[order]
 
-    @property
-    def size(self) -> int:
-        """Samples of a batch."""
-        return self._batch_size
-
     def __len__(self) -> int:
-        return len(self._samples) // self._batch_size
+        return len(self._samples) // self.size
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return images uint8 (b, h, w, c), targets float32 (b, outputs) and weights float32 (b,), if there are any."""
-        samples = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        samples = self._order[index * self.size : (index + 1) * self.size]
         images = self._set.augmented(samples, self._epoch)
         if self._params.alternating_flip:
             # Half of the images in the even epochs, the others in the odd ones: chance would show many an image the

@@ -89,16 +89,10 @@ def _own_package() -> None:
 def _stage(params: Path, data: Path) -> Iterator["Params"]:
     with _told():
         read = _read(params)
-        with _lock(data):
+        from competition.locks import hold
+
+        with hold(data.absolute().parent / LOCK):
             yield read
-
-
-@contextmanager
-def _lock(data: Path) -> Iterator[None]:
-    from competition.locks import hold
-
-    with hold(data.absolute().parent / LOCK):
-        yield
 
 
 @app.command()

@@ -39,7 +39,7 @@ class Decision:
     at_least_one: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "values": list(self.values)}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Decision":

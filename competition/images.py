@@ -257,9 +257,8 @@ _job: tuple[Read, Path, ImageSpec]  # set once in each worker process
 def _start(read: Read, out: Path, spec: ImageSpec) -> None:
     global _job
     _job = (read, out, spec)
-    cv2.utils.logging.setLogLevel(
-        cv2.utils.logging.LOG_LEVEL_SILENT
-    )  # what it says of broken files is told by `UnreadableError`
+    # What it says of broken files is told by `UnreadableError`.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _write_chunk(chunk: tuple[int, list[str]]) -> tuple[dict[int, str], Counter[tuple[str, str]], np.ndarray]:

@@ -160,8 +160,7 @@ def _show(
     for heading in ("data", "found", "how sure", "why"):
         table.add_column(heading, overflow="fold")
     for key, value in values.items():
-        found = chosen.get(key, Found(value, "given", ""))
-        if key in chosen:
+        if found := chosen.get(key):
             shown = ", ".join(value) if isinstance(value, list | tuple) else str(value)
             table.add_row(key, escape(shown), found.surety, escape(found.why))
     for key, value in size.items():
