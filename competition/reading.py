@@ -190,25 +190,30 @@ def _tell(problem: Any, path: str, raw: dict[str, Any]) -> str:
 
 def _known_paths(raw: dict[str, Any]) -> Iterator[str]:
     """Every dotted path the file may hold, for the model family it names."""
-    family = raw["model"].get("family") if isinstance(raw.get("model"), dict) else None
+    family = _section(raw, "model").get("family")
     for name, field in Params.model_fields.items():
         yield name
         section = FAMILIES[family].schema if name == "model" and family in FAMILIES else field.annotation
         if isinstance(section, type) and issubclass(section, Section):
             for key in section.model_fields:
                 yield f"{name}.{key}"
-                written = raw[name].get(key) if isinstance(raw.get(name), dict) else None
+                written = _section(raw, name).get(key)
                 yield from (f"{name}.{key}.{number}" for number in range(len(written) if type(written) is list else 0))
-    space = raw["tune"].get("space") if isinstance(raw.get("tune"), dict) else None
-    for path in space if isinstance(space, dict) else []:
+    for path in _section(_section(raw, "tune"), "space"):
         yield from (f"tune.space.{path}.{field.alias or key}" for key, field in Range.model_fields.items())
+
+
+def _section(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what the file holds under a name; nothing where that is no section, which is told elsewhere."""
+    found = raw.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _across(raw: dict[str, Any]) -> list[str]:
     """Tell mistakes that lie between two sections: a fold that does not exist, a warm-up longer than a trial."""
 
     def number(section: str, key: str) -> Any:
-        value = raw[section].get(key) if isinstance(raw.get(section), dict) else None
+        value = _section(raw, section).get(key)
         return value if isinstance(value, int | float) else None
 
     mistakes = []
@@ -224,9 +229,9 @@ def _across(raw: dict[str, Any]) -> list[str]:
 
 
 def _space_mistakes(raw: dict[str, Any]) -> list[str]:
-    space = raw["tune"].get("space") if isinstance(raw.get("tune"), dict) else None
-    if not isinstance(space, dict) or not all(isinstance(raw.get(name), dict) for name in ("model", "train")):
+    if not all(isinstance(raw.get(name), dict) for name in ("model", "train")):
         return []  # already told
+    space = _section(_section(raw, "tune"), "space")
     known = [path for path in _known_paths(raw) if path.startswith(("model.", "train."))]
     # another model; tune.epochs rules; the others change no trial
     fixed = {"model.family", "train.epochs", "train.folds", "train.seeds", "train.refit", "train.deterministic"}
