@@ -26,6 +26,12 @@ class Line:
     captions: Sequence[str] = ()
 
 
+def in_lines(images: Sequence[np.ndarray], captions: Sequence[str], per_line: int) -> list[Line]:
+    """Lay captioned images out over lines without a title."""
+    starts = range(0, len(images), per_line)
+    return [Line("", images[start : start + per_line], captions[start : start + per_line]) for start in starts]
+
+
 def write_sheet(path: Path, lines: Sequence[Line]) -> None:
     """Write a PNG of all lines below each other."""
     wide = max(len(line.images) for line in lines)

@@ -20,7 +20,7 @@ from competition.search.points import corners, draw_many, most_trials
 from competition.search.processes import TRIALS_PER_PROCESS
 from competition.search.proposals import brackets
 from competition.search.trials import SHOWN
-from competition.shapes import Row, Shape, trace
+from competition.shapes import FLOAT_BYTES, Row, Shape, trace
 from competition.tasks import Target
 
 # Measured in seconds of one core of an AMD EPYC, with TensorFlow, on convolutions of 4 to 64 filters over 16 to 32 px.
@@ -32,7 +32,6 @@ PROCESS_SECONDS = 4.0  # to import Keras; 3.1 to 4.3
 DRAWS = 64  # random points of the space, whose mean stands for a trial
 FORWARD_PASSES = 3  # that a training step costs: forward, and back to the activations and to the weights
 MOMENTS = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1, "lion": 1, "muon": 2}  # for each weight
-FLOAT_BYTES = 4
 SMALL_BYTES = 20_000  # a trial's result and folders
 
 SIDE = 1024  # of the measured matrix product; 15 ms on one core

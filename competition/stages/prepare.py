@@ -18,7 +18,7 @@ from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.images import Decoded, ImageSpec, write_images
 from competition.layout import ALIKE, CONTRACT, OVERVIEW, REPORT, SAMPLES, UNPACKED, pixels
 from competition.params import DataParams, PrepareParams
-from competition.pictures import Line, write_sheet
+from competition.pictures import Line, in_lines, write_sheet
 from competition.raw.competition import Competition, read_competition
 from competition.raw.labels import is_whole
 from competition.raw.sources import Source, open_source
@@ -205,13 +205,8 @@ def _write_alike(
     for (first, second, text), both in zip(shown, images, strict=True):
         tiles += both
         captions += [f"{ids[first]}\n{labels[first]}\n{text}", f"{ids[second]}\n{labels[second] or 'test'}"]
-    per_line = 2 * PAIRS_PER_LINE
-    lines = [
-        Line("", tiles[start : start + per_line], captions[start : start + per_line])
-        for start in range(0, len(tiles), per_line)
-    ]
-    if lines:
-        write_sheet(folder / ALIKE, lines)
+    if tiles:
+        write_sheet(folder / ALIKE, in_lines(tiles, captions, 2 * PAIRS_PER_LINE))
 
 
 def _target(competition: Competition, train: pd.DataFrame) -> Target:

@@ -28,7 +28,7 @@ from competition.layout import (
     pixels,
     weights,
 )
-from competition.pictures import Line, write_sheet
+from competition.pictures import Line, in_lines, write_sheet
 from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.scores import SMALL, Score, find_metric, sample_losses, score
@@ -274,8 +274,4 @@ def _mistakes(path: Path, training_set: TrainingSet, positions: np.ndarray, tabl
                                                  else f"not {row.predicted}")
         for row in shown.itertuples()
     ]  # fmt: skip
-    lines = [
-        Line("", images[start : start + MISTAKES_PER_LINE], captions[start : start + MISTAKES_PER_LINE])
-        for start in range(0, len(images), MISTAKES_PER_LINE)
-    ]
-    write_sheet(path, lines or [Line("no mistakes", [])])
+    write_sheet(path, in_lines(images, captions, MISTAKES_PER_LINE) or [Line("no mistakes", [])])
