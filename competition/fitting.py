@@ -10,14 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from competition import backend, building, checkpoints, decisions, scores
+from competition import backend, building, checkpoints, decisions
 from competition.batches import EpochBatches, TrainingSet
 from competition.errors import CompetitionError, DivergedError
 from competition.inference import predict
 from competition.models import FAMILIES
 from competition.optimizers import make_optimizer
 from competition.recipes import Recipe
-from competition.scores import find_metric
+from competition.scores import Metric, find_metric, loss
 from competition.seeds import derive
 from competition.tasks import Target
 
@@ -86,9 +86,7 @@ def fit(
     """
     params = recipe.train
     train_samples, val_samples = _parted(training_set, fold, fraction, seed)
-    target, truth = training_set.target, training_set.truth[val_samples]
     metric = find_metric(training_set.contract["metric"])
-    decision = decisions.plain(metric, target.task, len(target.classes), target.at_least_one)
     batches = EpochBatches(training_set, train_samples, params, seed)
     if params.accumulate_batches > len(batches):
         raise CompetitionError(
@@ -97,13 +95,8 @@ def fit(
             "train.accumulate_batches or train.batch_size"
         )
 
-    precision = backend.precision(params.precision)
-    keras.utils.set_random_seed(derive(seed, "weights"))
-    any_size, devices = params.start_size < 1, backend.device_count(batches.size)
-    model = building.build(recipe.model, training_set.shape, target, precision, any_size=any_size, devices=devices)
-    building.adapt(recipe.model, model, training_set.images[training_set.rows[train_samples[:ADAPT_IMAGES]]])
-    trainer = _Trainer(recipe, model, target, len(batches))
-
+    model = _new_model(recipe, training_set, train_samples, batches.size, seed)
+    trainer = _Trainer(recipe, model, training_set.target, len(batches))
     epochs = until or params.epochs
     progress = _Progress(state)
     progress.restore(trainer, epochs)
@@ -115,21 +108,19 @@ def fit(
         batches.begin(number)
         trainer.begin(number)
         checkpoints.seed_generators(model, seed, number)
-        epoch = Epoch(number, float("nan"), float("nan"), float("nan"), float(model.optimizer.learning_rate))
-        epoch = replace(epoch, loss=trainer.epoch(batches))
+        rate = float(model.optimizer.learning_rate)  # of the first batch
+        epoch = Epoch(number, trainer.epoch(batches), float("nan"), float("nan"), rate)
         if not np.isfinite(epoch.loss):
             raise _diverged(epoch, params.epochs, model)
         if fold is None:
             progress.add(epoch, keep=True)
         else:
             with trainer.averaged():
-                predicted = predict(model, target, training_set.images, training_set.rows[val_samples])
-                if not np.isfinite(predicted).all():  # the last step of the epoch was one too far
-                    raise _diverged(replace(epoch, loss=float("nan")), params.epochs, model)
-                score = metric(truth, decisions.apply(decision, target.task, predicted))
-                epoch = replace(epoch, val_loss=scores.loss(target.task, truth, predicted), score=score)
+                epoch, predicted = _validated(epoch, params.epochs, model, training_set, val_samples, metric)
                 best = progress.kept
-                if progress.add(epoch, best is None or not params.patience_epochs or metric.better(score, best.score)):
+                keep = best is None or not params.patience_epochs or metric.better(epoch.score, best.score)
+                progress.add(epoch, keep)
+                if keep:
                     progress.probabilities = predicted
                     progress.best_weights = model.get_weights() if params.patience_epochs else None
         stopped = bool(on_epoch(epoch))
@@ -141,6 +132,37 @@ def fit(
     else:
         trainer.keep_average()
     return Fitted(model, progress.probabilities, progress.history, progress.kept, progress.seconds_before)
+
+
+def _new_model(
+    recipe: Recipe, training_set: TrainingSet, samples: np.ndarray, batch_size: int, seed: int
+) -> keras.Model:
+    """Build the model with its initial weights, of which its family may take some from the images of the samples."""
+    precision, any_size = backend.precision(recipe.train.precision), recipe.train.start_size < 1
+    keras.utils.set_random_seed(derive(seed, "weights"))
+    model = building.build(
+        recipe.model,
+        training_set.shape,
+        training_set.target,
+        precision,
+        any_size=any_size,
+        devices=backend.device_count(batch_size),
+    )
+    building.adapt(recipe.model, model, training_set.images[training_set.rows[samples[:ADAPT_IMAGES]]])
+    return model
+
+
+def _validated(
+    epoch: Epoch, epochs: int, model: keras.Model, training_set: TrainingSet, samples: np.ndarray, metric: Metric
+) -> tuple[Epoch, np.ndarray]:
+    """Return an epoch with what the model came to on the samples in it, and its predictions of them."""
+    target, truth = training_set.target, training_set.truth[samples]
+    predicted = predict(model, target, training_set.images, training_set.rows[samples])
+    if not np.isfinite(predicted).all():  # the last step of the epoch was one too far
+        raise _diverged(replace(epoch, loss=float("nan")), epochs, model)
+    decision = decisions.plain(metric, target.task, len(target.classes), target.at_least_one)
+    score = metric(truth, decisions.apply(decision, target.task, predicted))
+    return replace(epoch, val_loss=loss(target.task, truth, predicted), score=score), predicted
 
 
 @dataclass
@@ -167,11 +189,10 @@ class _Progress:
     _saved_epochs: int = 0
     _save_seconds: float = 0.0
 
-    def add(self, epoch: Epoch, keep: bool) -> bool:
-        """Add an epoch that has ended; return whether it is the one to keep."""
+    def add(self, epoch: Epoch, keep: bool) -> None:
+        """Add an epoch that has ended."""
         self.history.append(epoch)
         self.kept = epoch if keep else self.kept
-        return keep
 
     def restore(self, trainer: "_Trainer", epochs: int) -> None:
         """Go back to what was saved, if anything was, and of no more epochs than there are to be."""
