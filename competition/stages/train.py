@@ -1,7 +1,7 @@
 """train: one model per fold with the tuned values, and what each predicts of the samples it never saw."""
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,37 +100,15 @@ def train(
     state = keyed(state, "train", parameters, inputs, threads)
     with stage_folder(out) as folder:
         started = time.time()
-        histories: list[pd.DataFrame] = []
-        predictions, predicted, seconds, names = [], [], {}, []
-        folds: list[int | None] = [*range(recipe.train.folds), *([None] if recipe.train.refit else [])]
-        for fold in folds:
-            fold_start, seconds_before, of_seeds = time.monotonic(), 0.0, []
-            until = _refit_epochs(histories) if fold is None else None
-            for number in range(recipe.train.seeds):
-                names.append(weights(fold, number))
-                fitted = _train_one(recipe, training_set, fold, number, until, seed, state / Path(names[-1]).stem)
-                # HDF5 brings the process down when the disk is full, so ask first; it adds some KB for each layer.
-                check_space(folder, 5 * fitted.model.count_params() + 1_000_000)
-                fitted.model.save_weights(folder / names[-1])
-                key = {"fold": "all" if fold is None else fold, "seed": number, "kept": fitted.kept.epoch}
-                histories.append(pd.DataFrame([{**key, **asdict(epoch)} for epoch in fitted.history]))
-                of_seeds.append(fitted.probabilities)
-                seconds_before += fitted.seconds_before
-            if fold is not None:
-                predictions.append(np.mean(of_seeds, axis=0, dtype=np.float64).astype(np.float32))
-                predicted.append(np.flatnonzero(training_set.folds == fold))
-            seconds["all" if fold is None else str(fold)] = round(seconds_before + time.monotonic() - fold_start, 3)
-        positions, raw = np.concatenate(predicted), np.concatenate(predictions)
-        order = np.argsort(positions)
-        positions, raw = positions[order], raw[order]
-        decision, kept, decided, results = _decide(training_set, positions, raw, seed)
-        table = _oof_table(training_set, positions, decided, raw)
+        trained = _train_all(recipe, training_set, folder, state, seed)
+        decision, kept, decided, results = _decide(training_set, trained.positions, trained.raw, seed)
+        table = _oof_table(training_set, trained.positions, decided, trained.raw)
         write_csv(folder / OOF, table)
-        write_csv(folder / HISTORY, pd.concat(histories).drop(columns="kept"))
+        write_csv(folder / HISTORY, trained.history)
         write_json(folder / METRICS, _metrics(training_set, results))
-        write_json(folder / CONTRACT, _contract(training_set, recipe, names, decision))
-        _mistakes(folder / MISTAKES, training_set, positions, table)
-        times = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)), "fold_seconds": seconds}
+        write_json(folder / CONTRACT, _contract(training_set, recipe, trained.names, decision))
+        _mistakes(folder / MISTAKES, training_set, trained.positions, table)
+        times = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)), "fold_seconds": trained.seconds}
         write_json(folder / ENV, {**times, **environment.describe(threads)})
     forget(state)
     metric = training_set.contract["metric"]
@@ -138,6 +116,53 @@ def train(
     if "decided" in results:
         told = "which is kept" if kept else "no better, so it is left out"
         say(f"train: {metric} with {decision.kind} fitted on the other folds {results['decided']}, {told}")
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What came of all models.
+
+    Attributes:
+        names: of their weights.
+        history: as in history.csv.
+        seconds: of each fold.
+        positions: int64 (n,), the samples predicted out of fold, ascending.
+        raw: float32 (n, k), what was predicted of them.
+    """
+
+    names: list[str]
+    history: pd.DataFrame
+    seconds: dict[str, float]
+    positions: np.ndarray
+    raw: np.ndarray
+
+
+def _train_all(recipe: Recipe, training_set: TrainingSet, folder: Path, state: Path, seed: int) -> _Trained:
+    """Train the models of every fold, and with ``refit`` those of all samples; write their weights."""
+    histories: list[pd.DataFrame] = []
+    predictions, predicted, seconds, names = [], [], {}, []
+    folds: list[int | None] = [*range(recipe.train.folds), *([None] if recipe.train.refit else [])]
+    for fold in folds:
+        fold_start, seconds_before, of_seeds = time.monotonic(), 0.0, []
+        until = _refit_epochs(histories) if fold is None else None
+        for number in range(recipe.train.seeds):
+            names.append(weights(fold, number))
+            fitted = _train_one(recipe, training_set, fold, number, until, seed, state / Path(names[-1]).stem)
+            # HDF5 brings the process down when the disk is full, so ask first; it adds some KB for each layer.
+            check_space(folder, 5 * fitted.model.count_params() + 1_000_000)
+            fitted.model.save_weights(folder / names[-1])
+            key = {"fold": "all" if fold is None else fold, "seed": number, "kept": fitted.kept.epoch}
+            histories.append(pd.DataFrame([{**key, **asdict(epoch)} for epoch in fitted.history]))
+            of_seeds.append(fitted.probabilities)
+            seconds_before += fitted.seconds_before
+        if fold is not None:
+            predictions.append(np.mean(of_seeds, axis=0, dtype=np.float64).astype(np.float32))
+            predicted.append(np.flatnonzero(training_set.folds == fold))
+        seconds["all" if fold is None else str(fold)] = round(seconds_before + time.monotonic() - fold_start, 3)
+    positions = np.concatenate(predicted)
+    order = np.argsort(positions)
+    history = pd.concat(histories).drop(columns="kept")
+    return _Trained(names, history, seconds, positions[order], np.concatenate(predictions)[order])
 
 
 def _refit_epochs(histories: list[pd.DataFrame]) -> int:
