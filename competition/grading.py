@@ -128,9 +128,8 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
         classes = _named_columns(list(submitted.columns), natural(truth))
         if foreign := sorted(set(truth) - set(classes)):
             raise CompetitionError(f"{submission} has no column for the classes {foreign[:5]} of {answers}")
-        index = {name: position for position, name in enumerate(classes)}
-        return _exclusive(np.array([index[name] for name in truth]), _numbers(submitted, submission), classes)
-    named = column if column in submitted else submitted.columns[0]
+        return _exclusive(_codes(truth, classes), _numbers(submitted, submission), classes)
+    named = submitted.columns[0]
     cells = list(submitted[named])
     distinct = natural(truth)
     numbers = all(map(is_number, cells)) and all(map(is_number, truth))
@@ -147,9 +146,14 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
         positive = (None if named == column else named_class(named, distinct)) or distinct[1]
         likely = np.array(cells, np.float64)
         raw = np.column_stack([likely if name == positive else 1 - likely for name in distinct])
-        return _exclusive(np.array([distinct.index(name) for name in truth]), raw, distinct)
+        return _exclusive(_codes(truth, distinct), raw, distinct)
     _refuse_numbers(cells, distinct, submission, answers)
-    between = _rank_separator(cells, distinct)
+    return _read_labels(truth, cells, distinct, whole)
+
+
+def _read_labels(truth: list[str], cells: list[str], classes: Sequence[str], whole: bool) -> _Answers:
+    """Read tags, rankings or a class for each id; ``whole`` tells that all are whole numbers."""
+    between = _rank_separator(cells, classes)
     for separator in filter(None, (find_separator(truth + cells), between)):
         if any(separator in text or not text for text in truth):  # several tags, or none
             return _tagged([_labels(text, separator) for text in truth], [_labels(text, separator) for text in cells])
@@ -158,11 +162,16 @@ def _read(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path, answers
     if whole:  # 10.0 is the class 10
         truth, cells = ([str(_whole(text)) for text in texts] for texts in (truth, cells))
     classes = natural({*truth, *cells})
-    index = {name: position for position, name in enumerate(classes)}
     grades = _grades(classes)
     kappa = ("quadratic_kappa",) if grades is not None and len(classes) <= KAPPA_CLASSES else ()
-    codes = {name: np.array([index[text] for text in texts]) for name, texts in (("truth", truth), ("labels", cells))}
-    return _Answers("multiclass", codes["truth"], {"labels": codes["labels"]}, (*LABEL_METRICS, *kappa), grades)
+    labels = _codes(cells, classes)
+    return _Answers("multiclass", _codes(truth, classes), {"labels": labels}, (*LABEL_METRICS, *kappa), grades)
+
+
+def _codes(texts: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Return the place of each text among the classes, int64 (n,)."""
+    index = {name: position for position, name in enumerate(classes)}
+    return np.array([index[text] for text in texts])
 
 
 def _named_columns(columns: list[str], classes: Sequence[str]) -> tuple[str, ...]:
@@ -275,6 +284,5 @@ def _ranked(truth: list[str], cells: list[list[str]]) -> _Answers:
     for row, labels in enumerate(cells):
         places = [index[label] for label in labels]
         raw[row, places[::-1]] = np.arange(ranks - len(places) + 1, ranks + 1)  # of a repeated class the first counts
-    coded = np.array([index[name] for name in truth])
     metrics = (f"map@{ranks}", "top1_error", f"top{ranks}_error")
-    return _Answers("multiclass", coded, {"probabilities": raw}, metrics, ranks=ranks)
+    return _Answers("multiclass", _codes(truth, classes), {"probabilities": raw}, metrics, ranks=ranks)
