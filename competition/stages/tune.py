@@ -109,20 +109,8 @@ def tune(
         say(f"tune: {told_before or 'no forecast, for no shapes of these models can be told without Keras'}")
         if results.known:
             say(f"tune: up to {results.known} trainings are known from before, and take no time")
-        with Board(plan, metric.name) as board, TrialProcess(training) if is_alone else nullcontext(training) as apart:
-            if is_alone:  # KerasTuner needs Keras here too; the process imports it meanwhile
-                backend.start(training.threads, recipe.train.deterministic)
-            trials, passed_over = search(
-                plan,
-                apart,
-                results,
-                on_trial=board.add,
-                listen=Address.read(listen) if listen else None,
-                here=here,
-                on_start=lambda address: (
-                    say(f"tune: others join with: compete tune --worker {address.far}") if listen else None
-                ),
-            )
+        address = Address.read(listen) if listen else None
+        trials, passed_over = _search(plan, recipe, training, results, metric.name, is_alone, address, here)
         tried, repeated = split(plan, trials)
         finalists = [_Finalist(tried[trial.task.of - 1], trial) for trial in repeated if trial.task.of]
         winner, told = _choose(plan, tried, finalists, passed_over, metric.name)
@@ -228,6 +216,28 @@ def _forecast(params: TuneParams, training: Training, prepared: Path) -> Forecas
     contract, shape = read_json(prepared / CONTRACT), open_array(prepared / pixels("train")).shape[1:]
     rate = measure_rate(training.threads * params.workers)
     return forecast(params, recipe, shape, Target.of(contract), len(folds) - n_val, n_val, rate)
+
+
+def _search(
+    plan: Search,
+    recipe: Recipe,
+    training: Training,
+    results: Results,
+    metric: str,
+    is_alone: bool,
+    listen: Address | None,
+    here: int | None,
+) -> tuple[list[Attempt], list[str]]:
+    """Run the trials, and show them as they end; return what `search` does."""
+
+    def invite(address: Address) -> None:
+        if listen:
+            say(f"tune: others join with: compete tune --worker {address.far}")
+
+    with Board(plan, metric) as board, TrialProcess(training) if is_alone else nullcontext(training) as apart:
+        if is_alone:  # KerasTuner needs Keras here too; the process imports it meanwhile
+            backend.start(training.threads, recipe.train.deterministic)
+        return search(plan, apart, results, on_trial=board.add, listen=listen, here=here, on_start=invite)
 
 
 def _summarise(params: TuneParams, tried: Sequence[Attempt], folder: Path, seed: int) -> None:
