@@ -1,4 +1,4 @@
-"""Start Keras: the backend, its threads, its determinism. The only module that imports TensorFlow."""
+"""What differs from backend to backend: its start, devices, precision and fast ways. Nothing else imports one."""
 
 import gc
 import multiprocessing
@@ -37,18 +37,8 @@ def start(threads: int | str, deterministic: bool = True) -> None:
         threads: CPU threads of one operation; ``auto`` takes all cores.
         deterministic: whether repeats are to be equal to the last bit; without, some operations are faster.
     """
-    name = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _has_card() else "3")
-    count = threads_used(threads)
-    if name == "jax":
-        os.environ["NPROC"] = str(count)  # that its runtime asks for the size of its pool, once
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else the first of two takes most of a card
-        flags = os.environ.get("XLA_FLAGS", "")
-        if deterministic and "xla_gpu_deterministic_ops" not in flags:  # without, a card's sums may differ
-            os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
-    if name == "torch" and deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without, CUDA's products refuse to be equal
+    name, count = os.environ.setdefault("KERAS_BACKEND", "tensorflow"), threads_used(threads)
+    _set_environment(name, count, deterministic)
     try:
         with _without_remarks(), _without(UNUSED - {name}), _without_collecting():
             import keras  # and with it the backend
@@ -60,6 +50,27 @@ def start(threads: int | str, deterministic: bool = True) -> None:
     keras.config.set_floatx("float32")  # these three: its own defaults, whatever a keras.json in the home says
     keras.config.set_image_data_format("channels_last")
     keras.config.set_epsilon(1e-7)
+    _set_backend(name, count, deterministic)
+    if multiprocessing.parent_process() is None:  # else each process of a search would say it
+        _tell_missed_card()
+
+
+def _set_environment(name: str, count: int, deterministic: bool) -> None:
+    """Set what a backend reads once, while it is imported."""
+    # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _has_card() else "3")
+    if name == "jax":
+        os.environ["NPROC"] = str(count)  # that its runtime asks for the size of its pool, once
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else the first of two takes most of a card
+        flags = os.environ.get("XLA_FLAGS", "")
+        if deterministic and "xla_gpu_deterministic_ops" not in flags:  # without, a card's sums may differ
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    if name == "torch" and deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without, CUDA's products refuse to be equal
+
+
+def _set_backend(name: str, count: int, deterministic: bool) -> None:
+    """Set what a backend is told once it is imported."""
     if name == "tensorflow":
         import tensorflow as tf
 
@@ -75,8 +86,6 @@ def start(threads: int | str, deterministic: bool = True) -> None:
 
         torch.set_num_threads(count)
         torch.use_deterministic_algorithms(deterministic)
-    if multiprocessing.parent_process() is None:  # else each process of a search would say it
-        _tell_missed_card()
 
 
 def _has_card() -> bool:
