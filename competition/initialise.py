@@ -44,21 +44,7 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
             can go on by hand.
     """
     written = read_yaml(params, _yaml())
-    if metric is not None:
-        try:
-            find_metric(metric)
-        except ValueError as error:
-            raise CompetitionError(f"--metric: {error}") from None
-    if not isinstance(written.get("data"), dict):
-        raise CompetitionError(f"{params} has no data section; take it from the project's own params.yaml")
-    if not download.exists():  # mistyped: what stands in params.yaml is of another
-        raise CompetitionError(f"{download} is missing; give the path of the competition's files")
-    outputs = params.resolve().parent / "data"
-    if outputs.is_relative_to(download.resolve()):  # DVC would refuse it, in words about an output
-        raise CompetitionError(
-            f"{download} holds what the stages write, in {outputs}; put the competition's files into a folder of their "
-            "own, as data/raw/NAME, and give that"
-        )
+    _check(download, params, written, metric)
     root = _root(download, params)
     data = _open_minded(root, metric)
     try:
@@ -74,17 +60,36 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
     chosen.setdefault("metric", Found(competition.metric, "given", ""))
     values = {key: chosen[key].value if key in chosen else default for key, default in data.model_dump().items()}
     _fill(written["data"], values)
+    folds = competition.train["fold"].nunique() if (competition.train["fold"] != "").any() else 0
     if isinstance(written.get("prepare"), dict):
         _fill(written["prepare"], size)
-    folds = competition.train["fold"].nunique() if (competition.train["fold"] != "").any() else 0
-    if folds > 1 and isinstance(written.get("prepare"), dict) and isinstance(written.get("train"), dict):
-        _fill(written["prepare"], {"folds": folds})
-        _fill(written["train"], {"folds": folds})
+        if folds > 1 and isinstance(written.get("train"), dict):
+            _fill(written["prepare"], {"folds": folds})
+            _fill(written["train"], {"folds": folds})
     _write(params, written)
     _show(chosen, values, competition, size, why)
     say(f"init: wrote the data section of {params}; correct it where it is wrong, then run 'dvc repro'")
     if size.get("channels") == 3:
         say("init: for photographs, 'compete preset photos' writes how they are augmented, learned and searched")
+
+
+def _check(download: Path, params: Path, written: Any, metric: str | None) -> None:
+    """Refuse what cannot be written down, before anything is."""
+    if metric is not None:
+        try:
+            find_metric(metric)
+        except ValueError as error:
+            raise CompetitionError(f"--metric: {error}") from None
+    if not isinstance(written.get("data"), dict):
+        raise CompetitionError(f"{params} has no data section; take it from the project's own params.yaml")
+    if not download.exists():  # mistyped: what stands in params.yaml is of another
+        raise CompetitionError(f"{download} is missing; give the path of the competition's files")
+    outputs = params.resolve().parent / "data"
+    if outputs.is_relative_to(download.resolve()):  # DVC would refuse it, in words about an output
+        raise CompetitionError(
+            f"{download} holds what the stages write, in {outputs}; put the competition's files into a folder of their "
+            "own, as data/raw/NAME, and give that"
+        )
 
 
 def _look(download: Path, params: Path, data: DataParams, guess: bool) -> tuple[Competition, dict[str, Any], str]:
