@@ -94,7 +94,7 @@ def _check(download: Path, params: Path, written: Any, metric: str | None) -> No
 
 def _look(download: Path, params: Path, data: DataParams, guess: bool) -> tuple[Competition, dict[str, Any], str]:
     with tempfile.TemporaryDirectory(dir=params.absolute().parent, prefix=".init-") as scratch:
-        source = open_source(download, Path(scratch), "give the path of the competition's files")
+        source = open_source(download, Path(scratch))
         competition = read_competition(source, data, guess=guess)
         return competition, *_image_size(source, competition)
 

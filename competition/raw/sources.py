@@ -71,24 +71,21 @@ class Source:
     left_out: tuple[str, ...] = ()
 
 
-def open_source(
-    path: Path,
-    scratch: Path | None = None,
-    advice: str = "put the competition's files there, or set data.root in params.yaml to where they are",
-) -> Source:
+def open_source(path: Path, scratch: Path | None = None) -> Source:
     """List the files of a folder or archive, and of the archives in it.
 
     Args:
         path: the folder or archive.
         scratch: takes what cannot be read at its place, archives in archives and the files of a .7z, under numbers; the
             caller deletes it when the source is no longer read. None: archives in archives stay closed files.
-        advice: what to do if there is nothing at ``path``.
 
     Raises:
         CompetitionError: something is missing, damaged, too big for the disk, or no archive of a known kind.
     """
     if not path.exists():
-        raise CompetitionError(f"{path} is missing; {advice}")
+        raise CompetitionError(
+            f"{path} is missing; put the competition's files there, or set data.root in params.yaml to where they are"
+        )
     opening = _Opening(path, scratch)
     opening.add(path, "", 0)
     return opening.source()

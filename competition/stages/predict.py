@@ -104,15 +104,14 @@ def predict_folder(
     contract = read_json(require(trained / CONTRACT, "compete train"))
     if out.is_dir():
         raise CompetitionError(f"{out} is a folder; expected the name of a CSV file to write")
-    advice = "give --images a folder or an archive that exists"
     if not images.exists():
-        raise CompetitionError(f"{images} is missing; {advice}")
+        raise CompetitionError(f"{images} is missing; give --images a folder or an archive that exists")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise CompetitionError(f"{out} cannot be written, for a file stands where its folder should be") from None
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        source = open_source(images, Path(scratch) / UNPACKED, advice)
+        source = open_source(images, Path(scratch) / UNPACKED)
         _predict_source(params, source, trained, out, Path(scratch), contract, seed, threads)
 
 
