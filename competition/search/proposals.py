@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from competition.errors import CompetitionError
 from competition.params import Range, Scalar, TuneParams
 from competition.search.outcomes import Values
 from competition.search.points import (
@@ -33,7 +32,6 @@ from competition.search.points import (
     ordered,
     resolve,
     rounded,
-    size,
 )
 from competition.seeds import derive
 
@@ -115,9 +113,6 @@ def propose(
 
     Returns:
         The trial, or why there is none; a function of the arguments and of nothing else.
-
-    Raises:
-        CompetitionError: the tuner is grid, and a range has no end of values.
     """
     trials = sorted(past, key=lambda trial: trial.number)
     ask = _Question(params.space, seed, 1 if greater else -1, number, trials, possible)
@@ -185,17 +180,8 @@ def _random(ask: _Question) -> Values | None:
 
 
 def _grid(ask: _Question) -> Values | None:
-    """Take the first point that was not tried."""
-    for path, span in ask.space.items():
-        if size(span) is None:
-            advice = "write its values as a choice" if span.sampling == "log" else "give it a step"
-            raise CompetitionError(
-                f"tune.space.{path}: tuner grid tries all values, and there is no end of them; {advice}"
-            )
-    for values in enumerate_points(ask.space):
-        if ask.passes(values):
-            return values
-    return None
+    """Take the first point that was not tried; `TuneParams` lets no range without an end of values pass."""
+    return next(filter(ask.passes, enumerate_points(ask.space)), None)
 
 
 def _bayesian(ask: _Question) -> Values | None:
