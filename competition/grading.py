@@ -9,7 +9,7 @@ import pandas as pd
 
 from competition.errors import CompetitionError, MistakesError
 from competition.raw.forms import named_class, show
-from competition.raw.labels import SEPARATORS, find_separator, is_number, is_whole, natural
+from competition.raw.labels import SEPARATORS, find_separator, is_number, is_whole, natural, split_tags, to_whole
 from competition.raw.tables import parse_table
 from competition.scores import Score, find_metric, score
 
@@ -156,11 +156,11 @@ def _read_labels(truth: list[str], cells: list[str], classes: Sequence[str], who
     between = _rank_separator(cells, classes)
     for separator in filter(None, (find_separator(truth + cells), between)):
         if any(separator in text or not text for text in truth):  # several tags, or none
-            return _tagged([_labels(text, separator) for text in truth], [_labels(text, separator) for text in cells])
+            return _tagged(*([split_tags(text, separator) for text in texts] for texts in (truth, cells)))
     if between is not None:
-        return _ranked(truth, [_labels(cell, between) for cell in cells])
+        return _ranked(truth, [split_tags(cell, between) for cell in cells])
     if whole:  # 10.0 is the class 10
-        truth, cells = ([str(_whole(text)) for text in texts] for texts in (truth, cells))
+        truth, cells = ([str(to_whole(text)) for text in texts] for texts in (truth, cells))
     classes = natural({*truth, *cells})
     grades = _grades(classes)
     kappa = ("quadratic_kappa",) if grades is not None and len(classes) <= KAPPA_CLASSES else ()
@@ -200,29 +200,21 @@ def _refuse_numbers(cells: Sequence[str], classes: Sequence[str], submission: Pa
         )
 
 
-def _labels(text: str, separator: str) -> list[str]:
-    return [label.strip() for label in text.split(separator) if label.strip()]
-
-
 def _rank_separator(cells: Sequence[str], classes: Sequence[str]) -> str | None:
     """Find what stands between classes in a cell that is no class itself."""
     known, unknown = set(classes), set(cells) - set(classes)
     for separator in SEPARATORS:
-        split = [_labels(cell, separator) for cell in unknown]
+        split = [split_tags(cell, separator) for cell in unknown]
         if any(len(labels) > 1 and known & set(labels) for labels in split):
             return separator
     return None
-
-
-def _whole(text: str) -> int:
-    return int(text.partition(".")[0])
 
 
 def _grades(classes: Sequence[str]) -> np.ndarray | None:
     """Return the whole numbers that classes are called, less the smallest, so that gaps between them stay."""
     if not all(map(is_whole, classes)):
         return None
-    numbers = [_whole(name) for name in classes]
+    numbers = [to_whole(name) for name in classes]
     lowest = min(numbers)
     return np.array([number - lowest for number in numbers]) if max(numbers) - lowest < WIDEST else None
 

@@ -79,7 +79,7 @@ def from_cells(
     if between and task != "multilabel":
         raise CompetitionError(f"data.label_separator is {between!r} and data.task {task}; only multilabel has tags")
     if task == "multilabel":
-        split = [_split(text, between) for text in texts]
+        split = [split_tags(text, between) for text in texts]
         new_name = _new_names(merge, {tag for row in split for tag in row})
         tags = [[new_name.get(tag, tag) for tag in row] for row in split]
         classes = natural({tag for row in tags for tag in row})
@@ -160,7 +160,7 @@ def natural(names: Iterable[str]) -> tuple[str, ...]:
     """Sort class names: by their number if all are whole numbers, as 10 or 10.0, else as text."""
     names = set(names)
     if all(map(is_whole, names)):
-        return tuple(sorted(names, key=lambda name: (int(name.partition(".")[0]), name)))
+        return tuple(sorted(names, key=lambda name: (to_whole(name), name)))
     return tuple(sorted(names))
 
 
@@ -172,6 +172,11 @@ def is_number(text: str) -> bool:
 
 def is_whole(text: str) -> bool:
     return re.fullmatch(r"[-+]?\d+(\.0*)?", text.strip()) is not None
+
+
+def to_whole(text: str) -> int:
+    """Read a whole number, of any size, as `is_whole` tells it."""
+    return int(text.partition(".")[0])
 
 
 def _is_value(texts: list[str], fractions: bool) -> bool:
@@ -189,7 +194,8 @@ def _numbers(texts: list[str], tell: Callable[[int, str], None]) -> list[str | N
     return [text if is_number(text) else None for text in texts]
 
 
-def _split(text: str, separator: str) -> list[str]:
+def split_tags(text: str, separator: str) -> list[str]:
+    """Return the tags of a cell; with no separator it is one."""
     return [tag.strip() for tag in (text.split(separator) if separator else [text]) if tag.strip()]
 
 
@@ -200,7 +206,7 @@ def find_separator(texts: list[str]) -> str | None:
     """
     cells = {text for text in texts if text}
     for separator in SEPARATORS:
-        split = {text: _split(text, separator) for text in cells}
+        split = {text: split_tags(text, separator) for text in cells}
         several = [tags for tags in split.values() if len(tags) > 1]
         if not several or any(len(set(row)) < len(row) for row in several):
             continue
