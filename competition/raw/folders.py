@@ -10,7 +10,7 @@ from competition.errors import CompetitionError
 from competition.params import DataParams
 from competition.raw.found import Findings, Surety
 from competition.raw.matching import is_in, only_says, says, split_of
-from competition.raw.sources import Source, normal
+from competition.raw.sources import Source, normal, parents
 
 VALIDATION = ("val", "valid", "validation", "dev")
 PLACES = ("folder", "subfolder", "prefix")  # where data.label_column may say a label is, without a table
@@ -70,7 +70,7 @@ def _in_any(name: str, folders: Iterable[str]) -> bool:
 def _holding(images: Iterable[str]) -> set[str]:
     """Name all folders that hold images, at any depth."""
     direct = {image.rpartition("/")[0] for image in images}  # few, where images are many
-    return {str(parent) for folder in direct for parent in PurePosixPath(folder, "image").parents} - {"."}
+    return {holding for folder in direct for holding in (folder, *parents(folder))} - {""}
 
 
 def read_folders(

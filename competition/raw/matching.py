@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from competition.raw.labels import COUNTERS
-from competition.raw.sources import ARCHIVES, IMAGES, normal
+from competition.raw.sources import ARCHIVES, IMAGES, normal, parents
 
 PROBE = 1000  # rows that decide what a column holds; more would only take longer
 CLOSE = 0.9  # of the most hits: what else is known decides, for a few images may be missing
@@ -113,8 +113,8 @@ class ImageIndex:
     def _folder(self, found: dict[str, list[str]], split: str) -> str:
         hits: Counter[str] = Counter()
         for files in found.values():
-            hits.update({parent for file in files for parent in parents(file)})
-        sizes = Counter(parent for image in self.images for parent in parents(image))
+            hits.update({folder for file in files for folder in ("", *parents(file))})
+        sizes = Counter(folder for image in self.images for folder in ("", *parents(image)))
 
         def rank(name: str) -> tuple[object, ...]:
             return hits[name], -sizes[name], split in name.lower(), -_archives(name), name.count("/"), name
@@ -188,12 +188,6 @@ def _archives(folder: str) -> int:
 
 def _asides(folder: str) -> int:
     return sum(ASIDE.search(_spaced(part)) is not None for part in folder.split("/"))
-
-
-def parents(file: str) -> list[str]:
-    """List the folders above a file, from the top ("") down."""
-    parts = file.split("/")[:-1]
-    return ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
 
 
 def says(split: str, folder: str) -> bool:

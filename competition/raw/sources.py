@@ -157,9 +157,9 @@ class _Opening:
 
     def source(self) -> Source:
         folders = self.folders | {name.rpartition("/")[0] for name in self.files}
-        folders |= {str(parent) for name in folders for parent in PurePosixPath(name).parents}
+        folders |= {parent for name in folders for parent in parents(name)}
         read = functools.partial(_read, self.shelves)
-        return Source(self.root, tuple(self.files), tuple(sorted(folders - {"", "."})), read, tuple(self.left_out))
+        return Source(self.root, tuple(self.files), tuple(sorted(folders - {""})), read, tuple(self.left_out))
 
     def add(self, path: Path, top: str, depth: int) -> None:
         """List the folder or archive at ``path``, whose files are below ``top`` in the source."""
@@ -171,7 +171,7 @@ class _Opening:
         for name in listing.files:
             if name in inner:
                 self.add(inner[name], before + name, depth + 1)
-            elif inner and any(folder in inner for folder in _parents(name)):
+            elif inner and any(folder in inner for folder in parents(name)):
                 listing.leave_out(name, "is called as if it were in an archive beside it")
             else:
                 self.files.append(before + name)
@@ -248,7 +248,8 @@ def _wanted(name: str) -> bool:
     return not any(part.startswith(JUNK) for part in name.split("/"))
 
 
-def _parents(name: str) -> Iterator[str]:
+def parents(name: str) -> Iterator[str]:
+    """Yield the folders that a file or folder is in, the deepest first, without the top."""
     while name := name.rpartition("/")[0]:
         yield name
 
@@ -287,7 +288,7 @@ def _too_many(called: str) -> str:
 
 
 def _read(shelves: dict[str, _Shelf], name: str) -> bytes:
-    top = next((folder for folder in _parents(name) if folder in shelves), "")
+    top = next((folder for folder in parents(name) if folder in shelves), "")
     shelf, name = shelves[top], name[len(top) + 1 :] if top else name
     size, _ = shelf.size(name)
     if size > MAX_FILE_BYTES:
