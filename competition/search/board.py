@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from competition.console import say
-from competition.search.outcomes import Attempt, Search
+from competition.search.outcomes import Attempt, Search, best
 from competition.search.points import most_trials
 from competition.search.schedule import seconds_added
 
@@ -29,7 +29,6 @@ class Board:
         self._tried: list[Attempt] = []
         self._most = most_trials(search.params)
         self._repeated = 0
-        self._best: float | None = None
         console = Console()
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
@@ -51,23 +50,21 @@ class Board:
             self._repeated += 1
         else:
             self._tried.append(trial)
-            if trial.score is not None and (self._best is None or self._search.better(trial.score, self._best)):
-                self._best = trial.score
         name = f"{trial.task.of} on fold {trial.task.fold}" if is_repeated else f"{trial.number}"
         values = [f"{trial.values[path]:.6g}" if isinstance(trial.values.get(path), float)
                   else str(trial.values.get(path, "")) for path in self._paths]  # fmt: skip
         score = f"{trial.score:.4f}" if trial.score is not None else f"failed: {trial.reason}"
         if trial.score is not None and trial.reason:
             score += f", {trial.reason}"
-        best = f"{self._best:.4f}" if self._best is not None else ""
+        leader = "".join(f"{each.score:.4f}" for each in best(self._search, self._tried))
         left = self._left()
-        self._rows.append((name, *values, score, best))
+        self._rows.append((name, *values, score, leader))
         if self._live:
             self._live.update(self._table(left), refresh=True)
         else:
             named = " ".join(f"{path}={value}" for path, value in zip(self._paths, values, strict=True) if value)
             of = "" if is_repeated else f"/{params.max_trials}"
-            say(f"  trial {name}{of}: {named}  {self._metric} {score}  best {best}  {left} left")
+            say(f"  trial {name}{of}: {named}  {self._metric} {score}  best {leader}  {left} left")
 
     def _left(self) -> str:
         """Tell how long the rest takes if it goes on like this; training that was known from before counts too."""

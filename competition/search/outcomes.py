@@ -32,10 +32,6 @@ class Search:
     folds: int
     impossible: Callable[[Values], str | None]
 
-    def better(self, score: float, other: float) -> bool:
-        """Tell whether a score is strictly better than another."""
-        return score > other if self.greater else score < other
-
 
 @dataclass(frozen=True)
 class Task:
