@@ -20,7 +20,7 @@ SHOWN_VIEWS = 8
 
 
 def augment(params: AugmentParams, *, prepared: Path, out: Path, seed: int) -> None:
-    """Render ``views`` augmented copies of the training set.
+    """Render the training set ``views`` times, augmented.
 
     Args:
         params: the policy and how many views of it.
