@@ -1,4 +1,4 @@
-"""The command line: one command per stage, and the helpers. The only module that knows both params.yaml and the disk.
+"""The command line: one command per stage, and the helpers. From here alone stages get their sections and paths.
 
 Every command imports what it runs when it runs, so that ``compete --help`` answers at once.
 """
