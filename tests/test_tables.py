@@ -28,10 +28,6 @@ def refusal(data: str | bytes, **named: Any) -> str:
     return str(caught.value)
 
 
-def is_image(cell: str) -> bool:
-    return cell.endswith(".png")
-
-
 # Files ------------------------------------------------------------------------------------------------------------
 
 
@@ -44,7 +40,7 @@ def test_tables_are_told_by_their_names(tmp_path: Path) -> None:
 def test_read_table(tmp_path: Path) -> None:
     files = {"a.CSV": b"a.png,1\n", "b.tsv": b"x\ty\n1,5\t2\n", "c.JSON": b'{"a.png": "1"}'}
     source = open_source(write_folder(tmp_path, files))
-    assert read_table(source, "a.CSV", is_image).to_dict("list") == {"column 1": ["a.png"], "column 2": ["1"]}
+    assert read_table(source, "a.CSV", has_header=False).to_dict("list") == {"column 1": ["a.png"], "column 2": ["1"]}
     assert read_table(source, "a.CSV").to_dict("list") == {"a.png": [], "1": []}
     assert read_table(source, "b.tsv").to_dict("list") == {"x": ["1,5"], "y": ["2"]}
     assert read_table(source, "c.JSON").to_dict("list") == {"key": ["a.png"], "value": ["1"]}
@@ -95,16 +91,16 @@ def test_delimiter_is_that_of_the_first_line_that_holds_something() -> None:
 
 
 def test_no_header() -> None:
-    """A first row that names an image is a row."""
+    """Without one the first row is a row."""
     expected = {"column 1": ["cat", "dog"], "column 2": ["1.png", "2.png"], "column 3": ["", "x"]}
-    assert parse("cat,1.png,\ndog,2.png,x\n", is_image=is_image) == expected
+    assert parse("cat,1.png,\ndog,2.png,x\n", has_header=False) == expected
     assert list(parse("cat,1.png,x\n")) == ["cat", "1.png", "x"]
-    assert parse("id,label\n1.png,x\n", is_image=is_image) == {"id": ["1.png"], "label": ["x"]}
-    assert parse("1.png\n", is_image=is_image) == {"column 1": ["1.png"]}
+    assert parse("id,label\n1.png,x\n", has_header=True) == {"id": ["1.png"], "label": ["x"]}
+    assert parse("1.png\n", has_header=False) == {"column 1": ["1.png"]}
 
 
 def test_no_header_and_a_comma_at_the_end_of_every_line() -> None:
-    assert parse("1.png,x,\n2.png,y,\n", is_image=is_image) == {"column 1": ["1.png", "2.png"], "column 2": ["x", "y"]}
+    assert parse("1.png,x,\n2.png,y,\n", has_header=False) == {"column 1": ["1.png", "2.png"], "column 2": ["x", "y"]}
 
 
 @pytest.mark.parametrize("header", ["id,label", "id,label,", "id,label,,"])

@@ -70,7 +70,7 @@ class Tables:
             column = self._index.file_column(table)
             # Where the name of that column is an image too, it is no header; a word alone could be both.
             if column is not None and re.search(r"[\d.]", column) and self._index.find(column):
-                table = read_table(self._source, name, lambda cell: True)
+                table = read_table(self._source, name, has_header=False)
             self._read[name] = table
         return self._read[name]
 

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -19,21 +19,19 @@ MAX_ROW_CHARS = 1 << 24  # of a row, all its lines together; a row that never en
 CHUNK_ROWS = 200  # held before they are taken apart into columns; so few that Python's garbage collector seldom walks
 SHOWN_COLUMNS = 20  # in errors
 
-IsImage = Callable[[str], bool]
-
 
 def table_names(source: Source) -> list[str]:
     """Name the files of a source that may be tables."""
     return [name for name in source.files if name.lower().endswith(TABLES)]
 
 
-def read_table(source: Source, name: str, is_image: IsImage | None = None) -> pd.DataFrame:
+def read_table(source: Source, name: str, has_header: bool = True) -> pd.DataFrame:
     """Read one table of a source.
 
     Args:
         source: the competition's files.
         name: one of ``table_names``.
-        is_image: as in `parse_table`.
+        has_header: as in `parse_table`.
 
     Returns:
         Every cell a string; empty if it is a JSON file that is no table.
@@ -50,17 +48,16 @@ def read_table(source: Source, name: str, is_image: IsImage | None = None) -> pd
     except UnreadableError as error:
         raise CompetitionError(f"{name} in {source.path}: {error}; download it again") from None
     called = f"{name} in {source.path}"
-    return flatten(data, called) if name.lower().endswith(".json") else parse_table(data, called, is_image)
+    return flatten(data, called) if name.lower().endswith(".json") else parse_table(data, called, has_header)
 
 
-def parse_table(data: bytes, called: str, is_image: IsImage | None = None) -> pd.DataFrame:
+def parse_table(data: bytes, called: str, has_header: bool = True) -> pd.DataFrame:
     """Parse the bytes of a file of cells between commas, tabs, semicolons or bars.
 
     Args:
         data: UTF-8, or UTF-16 with a mark at its beginning.
         called: names it in errors.
-        is_image: tells a cell that names an image. If the first row has one, it is no header, and the columns are
-            called "column 1", "column 2" and so on. None: there is a header.
+        has_header: whether the first row names the columns; without, they are called "column 1", "column 2" and so on.
 
     Returns:
         Every cell a string. One column may have the name "", as the index that pandas writes has.
@@ -77,7 +74,7 @@ def parse_table(data: bytes, called: str, is_image: IsImage | None = None) -> pd
         text.seek(0)
         lines.chars = 0
         reader = csv.reader(lines, delimiter=delimiter, strict=True)  # strict: an open quote would swallow the rest
-        return _parse(reader, lines, called, is_image)
+        return _parse(reader, lines, called, has_header)
     except csv.Error as error:
         raise CompetitionError(f"{called} cannot be read as a CSV file ({error}); download it again") from None
     except UnicodeDecodeError:
@@ -108,14 +105,13 @@ def _delimiter(line: str) -> str:
     return first if count[first] > count[second] else ","
 
 
-def _parse(reader: Any, lines: _Lines, called: str, is_image: IsImage | None) -> pd.DataFrame:
+def _parse(reader: Any, lines: _Lines, called: str, has_header: bool) -> pd.DataFrame:
     header: list[str] = next(filter(any, reader), [])
     if not header:
         raise CompetitionError(f"{called} is empty; download it again")
     check_cells(0, len(header), called)
     rows = []
-    named = not (is_image and any(map(is_image, header)))
-    if not named:
+    if not has_header:
         rows, header = [header], [f"column {number}" for number in range(1, len(header) + 1)]
     while not header[-1]:  # a delimiter at the end of every line
         header.pop()
@@ -134,7 +130,7 @@ def _parse(reader: Any, lines: _Lines, called: str, is_image: IsImage | None) ->
         if len(rows) == CHUNK_ROWS:
             _move(rows, columns, called)
     _move(rows, columns, called)
-    while not named and not any(columns[-1]):  # a delimiter at the end of every line, here too
+    while not has_header and not any(columns[-1]):  # a delimiter at the end of every line, here too
         columns.pop()
     return pd.DataFrame(dict(zip(header, columns, strict=False)), dtype=str)
 
