@@ -296,6 +296,11 @@ class _Trainer:
             (value,) = _values([averages.get(variable.path, variable)])
             average.assign(value)  # Keras lets them begin at 0
 
+    @property
+    def _optimizer(self) -> Any:
+        """The optimizer, also where float16's loss scaling wraps it."""
+        return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+
     def _shares(self, epoch: int) -> dict[str, float]:
         rates = FAMILIES[self._recipe.model.family].rates
         return rates(self.model, epoch, self._recipe.model) if rates else {}
@@ -304,9 +309,9 @@ class _Trainer:
         """Return the running averages of the weights by their path; none if none are kept."""
         if not (self._recipe.train.average_decay and self.model.compiled):
             return {}
-        inner = _inner(self.model.optimizer)
-        averages = inner._model_variables_moving_average
-        return {each.path: average for each, average in zip(inner._trainable_variables, averages, strict=True)}
+        averages = self._optimizer._model_variables_moving_average
+        variables = self._optimizer._trainable_variables
+        return {each.path: average for each, average in zip(variables, averages, strict=True)}
 
     def epoch(self, batches: EpochBatches) -> float:
         """Train on every batch once; return the mean loss, or at once the first that is no number."""
@@ -338,7 +343,7 @@ class _Trainer:
         Source: Zhang et al., "Lookahead Optimizer" (2019); a share that grows with the cube of the time is airbench's,
         as in models/speednet.py.
         """
-        done = self._steps_before + float(_inner(self.model.optimizer)._iterations)
+        done = self._steps_before + float(self._optimizer._iterations)
         share = self._recipe.train.lookahead * (done / (self._steps * self._recipe.train.epochs)) ** 3
         held = self._held()
         values = [share * old + (1 - share) * new for old, new in zip(before, _values(held), strict=True)]
@@ -351,7 +356,7 @@ class _Trainer:
         return [*self.model.trainable_variables, *self._measured()]
 
     def _average_statistics(self) -> None:
-        decay, now = _inner(self.model.optimizer).ema_momentum, _values(self._measured())
+        decay, now = self._optimizer.ema_momentum, _values(self._measured())
         before = self.statistics or now
         self.statistics = [decay * old + (1 - decay) * new for old, new in zip(before, now, strict=True)]
 
@@ -372,7 +377,7 @@ class _Trainer:
     def keep_average(self) -> None:
         """Set the weights and what normalisation has seen to their averages, if there are any."""
         if self._recipe.train.average_decay:
-            averages = [*_values(_inner(self.model.optimizer)._model_variables_moving_average), *self.statistics]
+            averages = [*_values(self._optimizer._model_variables_moving_average), *self.statistics]
             for variable, average in zip(self._held(), averages, strict=True):
                 variable.assign(average)
 
@@ -384,11 +389,6 @@ def _values(variables: Sequence[Any]) -> list[np.ndarray]:
 
 def _is_norm_bias(layer: Any, variable: Any) -> bool:
     return isinstance(layer, keras.layers.BatchNormalization) and variable.name == "beta"
-
-
-def _inner(optimizer: Any) -> Any:
-    """Return the optimizer that float16's loss scaling wraps, or itself."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _loss(target: Target, label_smoothing: float) -> keras.losses.Loss:
