@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from competition.search.outcomes import Attempt, Evaluate, Search, Task, best
 from competition.search.results import Remembering, Results
@@ -39,7 +38,6 @@ def search(
     Returns:
         The trials in their order, and why points of the space were passed over, a reason for each.
     """
-    remember = partial(Remembering, results=results)
     ended: list[Attempt] = []
 
     def keep(trial: Attempt, running: Sequence[Task]) -> None:
@@ -53,10 +51,10 @@ def search(
         on_trial(trial)
 
     if search.params.workers == 1 and listen is None:
-        return _alone(search, evaluate, remember, keep)
+        return _alone(search, Remembering(evaluate, results), keep)
     address = (listen or Address(LOCAL, 0)).bound()
     on_start(address)
-    work = Work(search, evaluate, remember, results, address.near)
+    work = Work(search, evaluate, results, address.near)
     return supervise(work, listen=address, here=search.params.workers if here is None else here, on_trial=keep)
 
 
@@ -84,14 +82,11 @@ def lend_a_hand(
         results.forget_fit(trial.task)
         on_trial(trial)
 
-    join(Work(search, evaluate, partial(Remembering, results=results), results, chief), on_trial=tidy)
+    join(Work(search, evaluate, results, chief), on_trial=tidy)
 
 
 def _alone(
-    search: Search,
-    evaluate: Evaluate,
-    remember: Callable[[Evaluate], Remembering],
-    on_trial: Callable[[Attempt, Sequence[Task]], None],
+    search: Search, remembering: Remembering, on_trial: Callable[[Attempt, Sequence[Task]], None]
 ) -> tuple[list[Attempt], list[str]]:
     """Run it from here, a trial after the other."""
     from competition.search.oracle import Oracle, Tuner
@@ -99,7 +94,7 @@ def _alone(
     oracle = Oracle(search)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="keras_tuner")  # of a failed trial's score, and of its own old calls
-        Tuner(oracle, remember(evaluate), lambda trial: on_trial(trial, ())).run()
+        Tuner(oracle, remembering, lambda trial: on_trial(trial, ())).run()
     if oracle.error:
         raise oracle.error
     return oracle.told(), oracle.sieve.reasons

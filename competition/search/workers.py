@@ -21,7 +21,7 @@ from competition import backend
 from competition.errors import CompetitionError
 from competition.search.outcomes import Attempt, Evaluate, Outcome, Search, Task
 from competition.search.processes import TRIALS_PER_PROCESS, Child, portable
-from competition.search.results import Results
+from competition.search.results import Remembering, Results
 
 if TYPE_CHECKING:
     from competition.search.oracle import Oracle
@@ -94,14 +94,12 @@ class Work:
     Attributes:
         search: what is searched.
         evaluate: made ready in each process, for it trains there.
-        remember: turns ``evaluate`` into what answers a task.
         results: what is known.
         chief: where to ask.
     """
 
     search: Search
     evaluate: Evaluate
-    remember: Callable[[Evaluate], Callable[[Task], Outcome]]
     results: Results
     chief: Address
 
@@ -385,7 +383,7 @@ def _ask(pipe: Connection, work: Work, name: str, most_trials: int, patience: fl
     from competition.search.oracle import SEARCH, EnoughError, LostError, Oracle, Tuner
 
     oracle_client.TIMEOUT = PATIENCE_SECONDS  # its own is an hour
-    remembering = work.remember(work.evaluate)
+    remembering = Remembering(work.evaluate, work.results)
     done = lost = 0
 
     def answer(task: Task) -> Outcome:
