@@ -111,7 +111,8 @@ class EpochBatches:
         seed: of the order and all else that is drawn.
 
     Raises:
-        CompetitionError: classes are to be balanced and the task has none, or several for a sample.
+        CompetitionError: classes are to be balanced and the task has none, or several for a sample; or more batches are
+            to be accumulated than there are.
     """
 
     def __init__(self, training_set: TrainingSet, samples: np.ndarray, params: TrainParams, seed: int) -> None:
@@ -125,6 +126,12 @@ class EpochBatches:
             self._weights = (_balanced(training_set, samples) * given).astype(np.float32)
         if params.sampling == "balanced":
             self._chances = _balanced(training_set, samples)[samples] / len(samples)
+        if params.accumulate_batches > len(self):
+            raise CompetitionError(
+                f"train.accumulate_batches is {params.accumulate_batches}, and an epoch has {len(self)} batches of "
+                f"{self.size} samples, so it may end without a step; expected no more than it has: lower "
+                "train.accumulate_batches or train.batch_size"
+            )
 
     def begin(self, epoch: int) -> None:
         """Turn to an epoch."""

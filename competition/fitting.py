@@ -88,13 +88,6 @@ def fit(
     train_samples, val_samples = _parted(training_set, fold, fraction, seed)
     metric = find_metric(training_set.contract["metric"])
     batches = EpochBatches(training_set, train_samples, params, seed)
-    if params.accumulate_batches > len(batches):
-        raise CompetitionError(
-            f"train.accumulate_batches is {params.accumulate_batches}, and an epoch has {len(batches)} batches of "
-            f"{batches.size} samples, so it may end without a step; expected no more than it has: lower "
-            "train.accumulate_batches or train.batch_size"
-        )
-
     model = _new_model(recipe, training_set, train_samples, batches.size, seed)
     trainer = _Trainer(recipe, model, training_set.target, len(batches))
     epochs = until or params.epochs

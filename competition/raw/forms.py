@@ -96,16 +96,7 @@ def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, fin
         CompetitionError: the columns are not those of the classes.
     """
     values = tuple(shown.values.columns)
-    kind, ranks, why = _kind(shown, labels, metric)
-    if params.submission != "auto":
-        kind = params.submission
-        findings.choose("submission", kind, "given", "")
-    else:
-        findings.choose("submission", kind, "likely" if len(shown.values) else "guess", why)
-    if kind not in _FITTING[labels.task]:
-        raise CompetitionError(
-            f"data.submission is {kind} and the task {labels.task}; expected one of {', '.join(_FITTING[labels.task])}"
-        )
+    kind, ranks = _choose_kind(shown, labels, params, metric, findings)
     wide = kind in ("columns", "flags")
     if not wide and len(values) != 1:
         raise CompetitionError(
@@ -140,6 +131,21 @@ _FITTING = {
     "multilabel": ("columns", "flags", "tags", "probability", "ranking"),
     "regression": ("value",),
 }
+
+
+def _choose_kind(shown: Shown, labels: Labels, params: DataParams, metric: str, findings: Findings) -> tuple[str, int]:
+    """Return the form, as given or found, and the ranks of a ranking (or 0)."""
+    kind, ranks, why = _kind(shown, labels, metric)
+    if params.submission != "auto":
+        kind = params.submission
+        findings.choose("submission", kind, "given", "")
+    else:
+        findings.choose("submission", kind, "likely" if len(shown.values) else "guess", why)
+    if kind not in _FITTING[labels.task]:
+        raise CompetitionError(
+            f"data.submission is {kind} and the task {labels.task}; expected one of {', '.join(_FITTING[labels.task])}"
+        )
+    return kind, ranks
 
 
 def _kind(shown: Shown, labels: Labels, metric: str) -> tuple[str, int, str]:
