@@ -13,6 +13,7 @@ from competition.decisions import LABEL_KINDS, Decision
 from competition.errors import CompetitionError, MistakesError
 from competition.raw.forms import Form
 from competition.raw.labels import is_number
+from competition.scores import find_metric
 from competition.tasks import Target
 
 SUM_TOLERANCE = 1e-5  # what graders allow a row of probabilities to differ from 1
@@ -101,14 +102,10 @@ def _within(values: np.ndarray, target: Target) -> np.ndarray:
 
 
 def _decided(decision: Decision, target: Target, raw: np.ndarray) -> np.ndarray:
-    """Decide labels: by the decision if it is one on labels, else by the likeliest class or one half."""
-    if decision.kind in LABEL_KINDS:
-        return decisions.apply(decision, target.task, raw)
-    decided = target.likeliest(raw)
-    if target.at_least_one:  # a row that reaches no half has its likeliest class
-        empty = np.flatnonzero(~decided.any(axis=1))
-        decided[empty, raw[empty].argmax(axis=1)] = 1
-    return decided
+    """Decide labels: by the decision if it is one on labels, else as the plain one of accuracy does."""
+    if decision.kind not in LABEL_KINDS:
+        decision = decisions.plain(find_metric("accuracy"), target.task, len(target.classes), target.at_least_one)
+    return decisions.apply(decision, target.task, raw)
 
 
 def _texts(form: Form, target: Target, decision: Decision, raw: np.ndarray) -> Iterator[str]:
