@@ -25,7 +25,7 @@ def given_folder(source: Source, params: DataParams, split: str) -> str | None:
     given: str = getattr(params, f"{split}_folder")
     if given == "auto":
         return None
-    given = "" if given in (".", "") else normal(given)
+    given = "" if given == "." else normal(given)
     if given not in source.folders and given:
         raise CompetitionError(
             f"{source.path} holds no folder {given!r}; data.{split}_folder can be one of "

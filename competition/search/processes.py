@@ -8,10 +8,10 @@ from collections.abc import Callable
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from competition.errors import CompetitionError
+from competition.parallel import follow_parent
 from competition.search.outcomes import Curve, Evaluate, Task
 from competition.search.results import DiedError
 
@@ -77,8 +77,6 @@ class Child:
 
 
 def _begin(work: Callable[..., None], pipe: Connection, arguments: tuple[Any, ...]) -> None:
-    from competition.parallel import follow_parent
-
     follow_parent()
     work(pipe, *arguments)
 
@@ -97,9 +95,7 @@ class TrialProcess:
     def __enter__(self) -> "TrialProcess":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.end()
 
     def start(self) -> None:
