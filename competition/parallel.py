@@ -61,6 +61,24 @@ def _start_worker(initializer: Callable[..., None], arguments: tuple[Any, ...]) 
     initializer(*arguments)
 
 
+def _run_here(
+    function: Callable[[Chunk], Result],
+    chunks: Sequence[Chunk],
+    initializer: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> Iterator[Result]:
+    """Do what a single worker would: a second passes before a process has started and imported what it needs."""
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)  # as in a worker
+    try:
+        initializer(*arguments)
+        yield from map(function, chunks)
+    finally:
+        cv2.setNumThreads(threads)
+
+
 def run_chunks(
     function: Callable[[Chunk], Result],
     chunks: Sequence[Chunk],
@@ -73,7 +91,7 @@ def run_chunks(
     """Yield ``function(chunk)`` for every chunk, in the order of the chunks.
 
     Args:
-        function: a module-level function; runs in worker processes.
+        function: a module-level function; runs in worker processes, or in this one if there is but one chunk.
         chunks: picklable pieces of work.
         size: how far a finished chunk moves the progress bar.
         description: what the bar says.
@@ -83,7 +101,10 @@ def run_chunks(
         CompetitionError: a worker process died.
         Exception: whatever ``function`` raised.
     """
-    workers = min(cores(), max(len(chunks), 1))
+    if len(chunks) < 2:
+        yield from _run_here(function, chunks, initializer, arguments)
+        return
+    workers = min(cores(), len(chunks))
     context = multiprocessing.get_context("spawn")  # a fork would copy whatever threads the caller has
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, _start_worker, (initializer, arguments))

@@ -8,23 +8,33 @@ import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import chdir
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 from competition.cli import app
 from competition.layout import STAGES
 from competition.params import DataParams, PrepareParams
+from competition.reading import load
+from competition.recipes import Recipe
 
 ROOT = Path(__file__).parent.parent
 DATASETS = Path(os.environ.get("COMPETITION_DATASETS", ROOT.parent / "shared" / "datasets"))
 
 Files = dict[str, bytes]
+
+
+@cache
+def shipped_recipe() -> Recipe:
+    """Return the recipe of the project's own params.yaml."""
+    return load(ROOT / "params.yaml").recipe
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -172,6 +182,22 @@ def quick(project: Project) -> None:
         train__epochs=5,
         predict__views=2,
     )
+
+
+@pytest.fixture(scope="session")
+def ran(copy_project: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a quick project all of whose stages have run, once for all processes of pytest; to be copied."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "ran"
+    with FileLock(shared / "ran.lock"):
+        if not folder.exists():
+            project = copy_project(shared / "ran.partial")
+            quick(project)
+            project.all_here()
+            project.folder.rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

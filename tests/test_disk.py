@@ -9,24 +9,22 @@ from pathlib import Path
 import pytest
 
 from competition.layout import STAGES
-from tests.conftest import Project, digests, quick
+from tests.conftest import Project, digests
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def small_disk(copy_project: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def small_disk(ran: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project that has run, its data folder a disk of 8 MB."""
-    project = copy_project(tmp_path_factory.mktemp("disk") / "project")
-    quick(project)
-    project.all_here()
-    ran, data = project.folder / "ran", project.folder / "data"
-    data.rename(ran)
+    folder = tmp_path_factory.mktemp("disk") / "project"
+    project = Project(shutil.copytree(ran, folder, ignore=lambda at, _: ["data"] if Path(at) == ran else []))
+    data = folder / "data"
     data.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(data)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a file system is not allowed here")
-    shutil.copytree(ran, data, dirs_exist_ok=True)
+    shutil.copytree(ran / "data", data, dirs_exist_ok=True)
     yield project
     subprocess.run(["umount", str(data)], check=True)
 

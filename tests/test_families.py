@@ -13,10 +13,10 @@ from competition.batches import TrainingSet
 from competition.errors import CompetitionError
 from competition.models import FAMILIES
 from competition.policies import Policy
-from competition.reading import load, overlay
+from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.tasks import Target
-from tests.conftest import ROOT
+from tests.conftest import shipped_recipe
 
 SHAPE = (8, 8, 1)
 TARGET = Target("multiclass", ("above", "below"), 0, 1, False)
@@ -41,7 +41,7 @@ def section(family: str, **keys: Any) -> Any:
 
 def recipe(model: Any, **train: Any) -> Recipe:
     given = {"epochs": 5, "batch_size": 16, "warmup_epochs": 0, "learning_rate": 0.01, "precision": "float32", **train}
-    changed = overlay(load(ROOT / "params.yaml").recipe, {f"train.{key}": value for key, value in given.items()})
+    changed = overlay(shipped_recipe(), {f"train.{key}": value for key, value in given.items()})
     return changed.model_copy(update={"model": model})
 
 

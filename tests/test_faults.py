@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project, quick
 from tests.faults import BrokenError, Reference, Round, SkippedError, kill_at, run_round
 
 pytestmark = pytest.mark.slow
@@ -15,12 +14,8 @@ SECONDS = {"prepare": 3, "augment": 3, "tune": 12, "train": 8, "predict": 6}  # 
 
 
 @pytest.fixture(scope="module")
-def reference(copy_project: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """A small project all of whose stages have run."""
-    project = copy_project(tmp_path_factory.mktemp("reference") / "project")
-    quick(project)
-    project.all_here()
-    return Reference(project.folder, dict(SECONDS))
+def reference(ran: Path) -> Reference:
+    return Reference(ran, dict(SECONDS))
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from competition.batches import EpochBatches, TrainingSet
 from competition.errors import CompetitionError, DivergedError
 from competition.models import FAMILIES
 from competition.policies import Policy, view_seed
-from competition.reading import load, overlay
+from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.scores import find_metric
 from competition.tasks import Target
-from tests.conftest import ROOT
+from tests.conftest import shipped_recipe
 
 SHAPE = (8, 8, 1)
 TINY = {
@@ -26,7 +26,7 @@ TINY = {
 
 def recipe(**changed: object) -> Recipe:
     values = {name.replace("__", "."): value for name, value in changed.items()}
-    return overlay(load(ROOT / "params.yaml").recipe, {**TINY, **values})
+    return overlay(shipped_recipe(), {**TINY, **values})
 
 
 @pytest.fixture(scope="module")

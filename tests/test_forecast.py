@@ -7,7 +7,6 @@ import pytest
 
 from competition.models import FAMILIES
 from competition.params import Range, TuneParams
-from competition.reading import load
 from competition.recipes import Recipe
 from competition.search.forecast import (
     PROCESS_SECONDS,
@@ -20,10 +19,10 @@ from competition.search.forecast import (
     measure_rate,
 )
 from competition.tasks import Target
-from tests.conftest import ROOT
+from tests.conftest import shipped_recipe
 
 TARGET = Target("multiclass", tuple("abcdefghij"), 0, 1, False)
-RECIPE = load(ROOT / "params.yaml").recipe
+RECIPE = shipped_recipe()
 SOFTMAX = Recipe(model=FAMILIES["softmax"].schema(family="softmax"), train=RECIPE.train)
 RATES = {"train.learning_rate": Range(float=(1e-4, 1e-2), sampling="log")}
 

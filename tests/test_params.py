@@ -9,7 +9,7 @@ from competition import params, policies, recipes
 from competition.errors import CompetitionError, MistakesError
 from competition.models import FAMILIES
 from competition.reading import load, overlay
-from tests.conftest import ROOT
+from tests.conftest import ROOT, shipped_recipe
 
 TEXT = (ROOT / "params.yaml").read_text()
 
@@ -213,7 +213,7 @@ def test_a_class_whose_name_yaml_does_not_read_as_text(tmp_path: Path, name: str
 
 
 def test_overlay_lays_values_and_checks_them() -> None:
-    recipe = load(ROOT / "params.yaml").recipe
+    recipe = shipped_recipe()
     laid = overlay(recipe, {"model.filters": 7, "train.learning_rate": 0.5})
     assert (laid.model.filters, laid.train.learning_rate) == (7, 0.5)
     assert laid.train.batch_size == recipe.train.batch_size

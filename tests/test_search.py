@@ -20,7 +20,7 @@ import pytest
 from competition.errors import UnavailableError
 from competition.models import FAMILIES
 from competition.params import Range, TuneParams
-from competition.reading import load, overlay
+from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.search.board import Board
 from competition.search.outcomes import DIED, Attempt, Curve, Outcome, Search, Task, Values, best
@@ -31,7 +31,7 @@ from competition.search.results import Remembering, Results, fit_state, predicti
 from competition.search.schedule import may_go_on, next_task, split
 from competition.search.training import Impossible, Training
 from competition.search.trials import search
-from tests.conftest import ROOT, data_params, gala, prepare_params, write_folder
+from tests.conftest import data_params, gala, prepare_params, shipped_recipe, write_folder
 from tests.test_families import BACKBONE
 
 SPACE = {
@@ -620,7 +620,7 @@ def recipe(**changed: object) -> Recipe:
         "train.batch_size": 8, "train.warmup_epochs": 0,
     }  # fmt: skip
     values = {name.replace("__", "."): value for name, value in changed.items()}
-    return overlay(load(ROOT / "params.yaml").recipe, {**tiny, **values})  # type: ignore[dict-item]
+    return overlay(shipped_recipe(), {**tiny, **values})  # type: ignore[dict-item]
 
 
 def test_only_what_may_change_a_score_is_in_the_key(

@@ -16,10 +16,9 @@ from competition.corner import corner
 from competition.errors import CompetitionError
 from competition.models import FAMILIES, Family
 from competition.params import Range
-from competition.reading import load
 from competition.recipes import Recipe
 from competition.tasks import Target
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, shipped_recipe
 
 TARGET = Target("multiclass", ("a", "b", "c"), 0, 1, False)
 
@@ -353,7 +352,7 @@ def test_the_corners_of_a_space_are_shown(own: Project) -> None:
 
 def test_a_corner_has_the_choices_of_the_smallest_or_the_largest_model() -> None:
     """Also of one too small to be built; neither their order matters, nor how many choices change no model."""
-    recipe = Recipe(model=section("conv", **CONV), train=load(ROOT / "params.yaml").train)
+    recipe = Recipe(model=section("conv", **CONV), train=shipped_recipe().train)
     others = {
         "train.optimizer": Range(choice=("adam", "sgd", "lion")),
         "train.precision": Range(choice=("float32", "bfloat16", "float16")),
