@@ -113,6 +113,8 @@ def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, fin
     classes = _columns_classes(values, labels.classes, findings) if wide else ()
     if kind == "probability":
         classes = (_positive(values[0], labels, params, findings),)
+    elif params.positive_class != "auto":
+        findings.notes.append(f"data.positive_class is not used: the submission is {kind}, of no single probability")
     if kind == "ranking":
         ranks = _at(metric) or ranks or SHOWN_RANKS
     separator = _shown_separator(shown, labels) or labels.separator or " "
