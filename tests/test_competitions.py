@@ -189,7 +189,7 @@ def test_the_project_is_no_download(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     initialise(Path("data/raw"), Path("params.yaml"), "accuracy")
 
 
-def test_init_takes_over_given_folds(tmp_path: Path) -> None:
+def test_init_takes_over_given_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = tmp_path / "params.yaml"
     params.write_text((ROOT / "params.yaml").read_text())
     files = gala() | {"train.csv": b"Image,Class,fold\n" + b"".join(
@@ -197,6 +197,7 @@ def test_init_takes_over_given_folds(tmp_path: Path) -> None:
     initialise(write_folder(tmp_path / "raw", files), params, "accuracy")
     written = YAML(typ="safe").load(params)
     assert (written["prepare"]["folds"], written["train"]["folds"]) == (3, 3)
+    assert "set prepare.folds and train.folds to 3, as many as the column fold has" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("top", ["", "wrapper/"])
