@@ -289,6 +289,8 @@ def test_positive_class(tmp_path: Path) -> None:
     assert read(tmp_path / "given", files, positive_class="cat").form.classes == ("cat",)
     with pytest.raises(CompetitionError, match=r"data\.positive_class is 'cow'; the classes are \['cat', 'dog'\]"):
         read(tmp_path / "wrong", files, positive_class="cow")
+    told = "the sample submission shows '0.5', which is no class: correct data.metric or data.submission"
+    assert told in read(tmp_path / "metric", files, guess=False, metric="accuracy").notes
     files["sample_submission.csv"] = csv("id,label", "901,cat", "902,cat")
     notes = read(tmp_path / "unused", files, positive_class="cat").notes
     assert any(note.startswith("data.positive_class is not used: the submission is class") for note in notes)

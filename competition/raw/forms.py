@@ -123,6 +123,10 @@ def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, fin
             f"the submission is {kind} with {separator!r} between them, and the class {torn[0]!r} holds that; correct "
             "data.submission or data.label_separator"
         )
+    if kind == "class" and shown.fractions and (foreign := _foreign(shown, labels)):
+        findings.notes.append(
+            f"the sample submission shows {foreign!r}, which is no class: correct data.metric or data.submission"
+        )
     if kind == "index":
         _check_index(shown, labels, findings)
     if find_metric(metric or "accuracy").wants == "probabilities" and kind in ("class", "index", "flags", "tags"):
@@ -218,6 +222,12 @@ def _shown_separator(shown: Shown, labels: Labels) -> str:
         if split and all(len({tag.strip() for tag in tags} & set(labels.classes)) > 1 for tags in split):
             return separator
     return ""
+
+
+def _foreign(shown: Shown, labels: Labels) -> str | None:
+    """Find an answer of the sample submission that is no class."""
+    cells = {cell.strip() for column in shown.values for cell in shown.values[column].unique()}
+    return min(cells - {*labels.classes}, default=None)
 
 
 def _check_index(shown: Shown, labels: Labels, findings: Findings) -> None:
