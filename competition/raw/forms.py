@@ -123,9 +123,11 @@ def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, fin
             f"the submission is {kind} with {separator!r} between them, and the class {torn[0]!r} holds that; correct "
             "data.submission or data.label_separator"
         )
-    if kind == "class" and shown.fractions and (foreign := _foreign(shown, labels)):
+    if kind in ("class", "flags") and shown.fractions and (foreign := _foreign(shown, labels)):
+        wanted = "a class" if kind == "class" else "0 or 1"
         findings.notes.append(
-            f"the sample submission shows {foreign!r}, which is no class: correct data.metric or data.submission"
+            f"the sample submission shows {foreign!r}, and ours has {wanted} there: correct data.metric or "
+            "data.submission"
         )
     if kind == "index":
         _check_index(shown, labels, findings)
@@ -225,9 +227,9 @@ def _shown_separator(shown: Shown, labels: Labels) -> str:
 
 
 def _foreign(shown: Shown, labels: Labels) -> str | None:
-    """Find an answer of the sample submission that is no class."""
+    """Find an answer of the sample submission that is no class, and no 0 or 1."""
     cells = {cell.strip() for column in shown.values for cell in shown.values[column].unique()}
-    return min(cells - {*labels.classes}, default=None)
+    return min((cell for cell in cells - {*labels.classes} if not is_whole(cell)), default=None)
 
 
 def _check_index(shown: Shown, labels: Labels, findings: Findings) -> None:
