@@ -54,6 +54,9 @@ def _told() -> Iterator[None]:
     except CompetitionError as error:
         print(f"compete: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print("\ncompete: stopped; run it again, and tune and train go on where they were", file=sys.stderr)
+        raise typer.Exit(130) from None
     except OSError as error:
         number = error.errno or next((code for code in DISK if os.strerror(code) in str(error)), 0)
         if number not in DISK:

@@ -64,7 +64,7 @@ def _score(name: str, found: _Answers, submission: Path, answers: Path, seed: in
     try:
         function = find_metric(name)
     except ValueError as error:
-        raise CompetitionError(f"--metric {error}") from None
+        raise CompetitionError(f"--metric: {error}") from None
     if found.task not in function.tasks:
         tasks = " and ".join(function.tasks)
         raise CompetitionError(f"{name} is for {tasks}, and {answers} is {found.task}; {allowed}")
@@ -100,7 +100,10 @@ def _aligned(submission: Path, answers: Path) -> tuple[pd.DataFrame, pd.DataFram
     submitted, true = tables
     id_column = true.columns[0]
     if id_column not in submitted.columns:
-        raise CompetitionError(f"{submission} has the columns {list(submitted.columns)}; {answers} has {id_column!r}")
+        raise CompetitionError(
+            f"{submission} has the columns {list(submitted.columns)}; expected the ids in a column called "
+            f"{id_column!r}, as in {answers}"
+        )
     mistakes = []
     for path, table in ((submission, submitted), (answers, true)):
         if repeated := list(table[id_column][table[id_column].duplicated()]):
@@ -230,7 +233,7 @@ def _read_columns(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path,
     """Read one column for each class in both files."""
     if set(submitted.columns) != set(true.columns):
         raise CompetitionError(
-            f"{submission} has the columns {list(submitted.columns)}; {answers} has {list(true.columns)}"
+            f"{submission} has the columns {list(submitted.columns)}; expected those of {answers}, {list(true.columns)}"
         )
     truth, raw = _numbers(true, answers), _numbers(submitted[list(true.columns)], submission)
     if not np.isin(truth, (0, 1)).all():

@@ -39,23 +39,26 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
         metric: what the competition scores; None to find or guess it.
 
     Raises:
-        CompetitionError: there is no such download, or it holds the project's data, and nothing is written. Or there is
-            nothing to choose from, or more than one choice; then only the download's path is written, so that the user
-            can go on by hand.
+        CompetitionError: there is no such download, it cannot be opened or it holds the project's data, and nothing is
+            written. Or there is nothing to choose from, or more than one choice; then only the download's path is
+            written, so that the user can go on by hand.
     """
     written = read_yaml(params, _yaml())
     _check(download, params, written, metric)
     root = _root(download, params)
     data = _open_minded(root, metric)
-    try:
-        competition, size, why = _look(download, params, data, guess=metric is None)
-    except CompetitionError as error:
-        _fill(written["data"], data.model_dump())
-        _write(params, written)
-        raise CompetitionError(
-            f"{error}\n{params} now names this download and leaves the rest to be found: set there what is asked for, "
-            "then run 'dvc repro'"
-        ) from None
+    with tempfile.TemporaryDirectory(dir=params.absolute().parent, prefix=".init-") as scratch:
+        source = open_source(download, Path(scratch))
+        try:
+            competition = read_competition(source, data, guess=metric is None)
+        except CompetitionError as error:
+            _fill(written["data"], data.model_dump())
+            _write(params, written)
+            raise CompetitionError(
+                f"{error}\n{params} now names this download and leaves the rest to be found: set there what is asked "
+                "for, then run 'dvc repro'"
+            ) from None
+        size, why = _image_size(source, competition)
     chosen = {"root": Found(root, "given", ""), **competition.chosen}
     chosen.setdefault("metric", Found(competition.metric, "given", ""))
     values = {key: chosen[key].value if key in chosen else default for key, default in data.model_dump().items()}
@@ -68,6 +71,8 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
             _fill(written["train"], {"folds": folds})
     _write(params, written)
     _show(chosen, values, competition, size, why)
+    if folds > 1:
+        say(f"init: set prepare.folds and train.folds to {folds}, as many as the column {values['fold_column']} has")
     say(f"init: wrote the data section of {params}; correct it where it is wrong, then run 'dvc repro'")
     if size.get("channels") == 3:
         say("init: for photographs, 'compete preset photos' writes how they are augmented, learned and searched")
@@ -90,13 +95,6 @@ def _check(download: Path, params: Path, written: Any, metric: str | None) -> No
             f"{download} holds what the stages write, in {outputs}; put the competition's files into a folder of their "
             "own, as data/raw/NAME, and give that"
         )
-
-
-def _look(download: Path, params: Path, data: DataParams, guess: bool) -> tuple[Competition, dict[str, Any], str]:
-    with tempfile.TemporaryDirectory(dir=params.absolute().parent, prefix=".init-") as scratch:
-        source = open_source(download, Path(scratch))
-        competition = read_competition(source, data, guess=guess)
-        return competition, *_image_size(source, competition)
 
 
 def _yaml() -> YAML:

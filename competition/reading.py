@@ -181,6 +181,10 @@ def _tell(problem: Any, path: str, raw: dict[str, Any]) -> str:
         return f"{path}.family: is missing"
     if kind == "value_error":
         return f"{path}: {problem['ctx']['error']}"
+    if kind in ("too_short", "too_long"):
+        least, most = (problem["ctx"].get(key) for key in ("min_length", "max_length"))
+        bound = f"{least} or more" if kind == "too_short" else f"at most {most}"
+        return f"{path}: has {len(value)} values; expected {bound}"
     message = problem["msg"].removeprefix("Input should be ")
     message = WORDS.get(message, message)
     if isinstance(value, dict | list):
@@ -240,7 +244,7 @@ def _space_mistakes(raw: dict[str, Any]) -> list[str]:
         where = f"tune.space.{dotted}"
         if dotted not in known or dotted in fixed:
             nearest = difflib.get_close_matches(str(dotted), sorted(set(known) - fixed), n=1, cutoff=0.75)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            hint = f"; did you mean {nearest[0]}?" if nearest and dotted not in fixed else ""
             reason = "cannot be tuned" if dotted in fixed else "is no value of the model or train section"
             mistakes.append(f"{where}: {dotted} {reason}{hint}")
         elif span := _range(written):

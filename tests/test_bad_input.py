@@ -557,3 +557,13 @@ def test_letters_that_a_terminal_has_not(home: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert r"\xe9" in done.stdout
     assert r"\u65e5\u672c" in done.stdout
+
+
+def test_ctrl_c_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("competition.initialise.initialise", stop)
+    done = CliRunner().invoke(app, ["init", "data/raw/digits.zip"])
+    assert done.exit_code == 130
+    assert "compete: stopped; run it again" in done.stderr

@@ -189,7 +189,17 @@ def test_the_project_is_no_download(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     initialise(Path("data/raw"), Path("params.yaml"), "accuracy")
 
 
-def test_init_takes_over_given_folds(tmp_path: Path) -> None:
+def test_init_leaves_the_settings_where_a_file_is_no_download(tmp_path: Path) -> None:
+    params, text = tmp_path / "params.yaml", (ROOT / "params.yaml").read_text()
+    params.write_text(text)
+    for name, data in {"README.md": b"words", "cut.zip": b"PK\x03\x04 and no more"}.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(CompetitionError):
+            initialise(tmp_path / name, params, "accuracy")
+        assert params.read_text() == text
+
+
+def test_init_takes_over_given_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = tmp_path / "params.yaml"
     params.write_text((ROOT / "params.yaml").read_text())
     files = gala() | {"train.csv": b"Image,Class,fold\n" + b"".join(
@@ -197,6 +207,7 @@ def test_init_takes_over_given_folds(tmp_path: Path) -> None:
     initialise(write_folder(tmp_path / "raw", files), params, "accuracy")
     written = YAML(typ="safe").load(params)
     assert (written["prepare"]["folds"], written["train"]["folds"]) == (3, 3)
+    assert "set prepare.folds and train.folds to 3, as many as the column fold has" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("top", ["", "wrapper/"])

@@ -91,6 +91,9 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         ("model.filters:", "model.filter:", "tune.space.model.filter: model.filter is no value of"),
         ("model.filters:", "train.epochs:", "tune.space.train.epochs: train.epochs cannot be tuned"),
         ("model.filters:", "train.seeds:", "tune.space.train.seeds: train.seeds cannot be tuned"),
+        ("[16, 16]", "[16]", "prepare.image_size_px.1: is missing"),
+        ("[16, 16]", "[16, 16, 3]", "prepare.image_size_px: has 3 values; expected at most 2"),
+        ("{choice: [16, 24, 32]}", "{choice: []}", "tune.space.model.filters.choice: has 0 values; expected 1 or more"),
         ("{choice: [16,", "{choice: [0,", "tune.space.model.filters: is 0; expected greater than or equal to 1"),
         ("{float: [0.1, 0.5]", "{float: [0.5, 1.0]", "tune.space.model.dense_dropout: is 1.0; expected less than 1"),
         ("{choice: [16, 24, 32]}", "{choice: [16, 24], int: [1, 2]}", "has choice and int of choice, int and float"),
@@ -164,6 +167,11 @@ def test_mistakes_of_a_space(tmp_path: Path, space: dict[str, object], told: str
     yaml.dump(raw, path)
     found = mistakes(path)
     assert any(told in line for line in found), found
+
+
+def test_what_cannot_be_tuned_is_not_taken_for_misspelt(tmp_path: Path) -> None:
+    found = mistakes(changed(tmp_path, ("model.filters:", "train.epochs:")))
+    assert not any("did you mean" in line for line in found), found
 
 
 def test_a_good_space_has_no_mistakes(tmp_path: Path) -> None:

@@ -36,11 +36,11 @@ def pack(folder: Path, kind: str, files: Files) -> Path:
     return path
 
 
-def read(path: Path, **changed: str) -> Competition:
+def read(path: Path, **changed: str | tuple[str, ...]) -> Competition:
     return read_competition(open_source(path), data_params(path, **changed))
 
 
-def refusal(path: Path, **changed: str) -> str:
+def refusal(path: Path, **changed: str | tuple[str, ...]) -> str:
     with pytest.raises(CompetitionError) as caught:
         read(path, **changed)
     return str(caught.value)
@@ -624,6 +624,24 @@ def test_several_tables_of_labels(tmp_path: Path) -> None:
     assert "labels.csv, more.csv" in told
     assert "data.train_table" in told
     assert len(read(path, train_table="more.csv").train) == 12
+
+
+def test_tables_of_labels_with_other_columns(tmp_path: Path) -> None:
+    """Of tables that are one in pieces, only what all of them hold is read."""
+    half = {"more/a.png": png(1), "more/b.png": png(2)}
+    half["more.csv"] = csv("Class,Image,by", "Food,a.png,x", "misc,b.png,y")
+    joined = read(write_folder(tmp_path / "more", GALA | half), train_table=("train.csv", "more.csv"))
+    assert list(joined.train["label"])[-2:] == ["Food", "misc"]
+    assert "columns by: in some tables of labels: not used" in joined.notes
+    told = refusal(tmp_path / "more", train_table=("train.csv", "test.csv"))
+    assert "train.csv and test.csv share the columns ['Image'] of ['Image', 'Class']" in told
+    assert "correct data.train_table" in told
+
+
+@pytest.mark.parametrize("key", ["group_column", "fold_column", "weight_column"])
+def test_the_label_taken_for_something_else(tmp_path: Path, key: str) -> None:
+    told = refusal(write_folder(tmp_path, GALA), **{key: "Class"})
+    assert f"has the columns ['Image', 'Class'], of which data.{key} takes 'Class'; set data.label_column" in told
 
 
 def test_several_label_columns(doubled: Path) -> None:

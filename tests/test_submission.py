@@ -319,7 +319,7 @@ def test_score_aligns_by_id(tmp_path: Path) -> None:
         ("Image,Class\na,x\n", "lacks 1 ids, first 'b'"),
         ("Image,Class\na,x\nb,x\nc,x\n", "has 1 ids that"),
         ("Image,Class\na,x\na,x\nb,x\n", "repeats 1 ids, first 'a'"),
-        ("id,Class\na,x\nb,x\n", "has 'Image'"),
+        ("id,Class\na,x\nb,x\n", "expected the ids in a column called 'Image'"),
         ("Image\na\nb\n", "expected the id and the answer"),
         ("Image,Class\n", "s.csv has no row below its header"),
     ],
@@ -500,6 +500,19 @@ def test_a_metric_of_another_task_is_refused(
 
 
 TRUE, GUESSED = [0, 1, 4, 0, 1, 4], [0, 1, 1, 0, 4, 4]
+
+
+def test_ids_and_answers_under_other_names(tmp_path: Path) -> None:
+    answers = "id,a,b\n1,1,0\n2,0,1\n"
+    code, said = score(tmp_path, "sample_id,p_a,p_b\n1,1,0\n2,0,1\n", answers)
+    assert code == 1
+    assert "expected the ids in a column called 'id', as in " in said
+    code, said = score(tmp_path, "id,a,c\n1,1,0\n2,0,1\n", answers)
+    assert code == 1
+    assert "a.csv, ['a', 'b']" in said
+    code, said = score(tmp_path, answers, answers, "--metric", "acuracy")
+    assert code == 1
+    assert "--metric: no metric is called 'acuracy'; did you mean accuracy?" in said
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,14 @@ def copied(project: Project, folder: Path) -> Project:
     return Project(shutil.copytree(project.folder, folder / "other", symlinks=True))
 
 
+def test_models_that_cannot_be_built_have_no_forecast(ready: Project, tmp_path: Path) -> None:
+    project = copied(ready, tmp_path)
+    project.set(model__blocks=9)
+    done = project.run("compete", "tune", code=1, timeout=LIMIT_SECONDS)
+    assert done.stdout.startswith("tune: no forecast, for no model drawn can be built")
+    assert "points of tune.space that were drawn can be built, the first because layer " in done.stderr
+
+
 def test_a_raised_budget_begins_with_the_same_trials(raised: tuple[Project, list[str]]) -> None:
     project, said = raised
     two, four = (table(project.folder / f"{trials}.csv") for trials in (2, 4))

@@ -289,6 +289,21 @@ def test_positive_class(tmp_path: Path) -> None:
     assert read(tmp_path / "given", files, positive_class="cat").form.classes == ("cat",)
     with pytest.raises(CompetitionError, match=r"data\.positive_class is 'cow'; the classes are \['cat', 'dog'\]"):
         read(tmp_path / "wrong", files, positive_class="cow")
+    told = "the sample submission shows '0.5', and ours has a class there: correct data.metric or data.submission"
+    assert told in read(tmp_path / "metric", files, guess=False, metric="accuracy").notes
+    files["sample_submission.csv"] = csv("id,label", "901,cat", "902,cat")
+    notes = read(tmp_path / "unused", files, positive_class="cat").notes
+    assert any(note.startswith("data.positive_class is not used: the submission is class") for note in notes)
+
+
+def test_flags_where_the_sample_submission_shows_probabilities(tmp_path: Path) -> None:
+    files = simple(
+        train__csv=csv("id,sea,sky", *(f"{n},{k % 2},1" for k, n in enumerate(NAMES))),
+        sample_submission__csv=csv("id,sea,sky", "901,0.5,0.5", "902,0.5,0.5"),
+    )
+    told = "the sample submission shows '0.5', and ours has 0 or 1 there: correct data.metric or data.submission"
+    assert told in read(tmp_path / "labels", files, guess=False, metric="f1_samples").notes
+    assert told not in read(tmp_path / "probabilities", files, guess=False, metric="log_loss").notes
 
 
 @pytest.mark.parametrize(

@@ -410,10 +410,19 @@ def _joined(reader: _Reader, names: list[str], like: str) -> _Rows:
     pieces = [_locate(reader, name, "train", like) for name in names]
     if len(pieces) == 1:
         return pieces[0]
-    table = pd.concat([piece.table for piece in pieces], ignore_index=True)
+    first, called = pieces[0], " and ".join(names)
+    columns = dict.fromkeys(column for piece in pieces for column in piece.table.columns)
+    shared = [column for column in columns if all(column in piece.table.columns for piece in pieces)]
+    if not {first.id_column, first.file_column} <= {*shared} or {*shared} <= {first.id_column, first.file_column}:
+        raise CompetitionError(
+            f"{called} share the columns {shared} of {list(columns)}; expected those of the id, the image and the "
+            "label in each; correct data.train_table"
+        )
+    if alone := [column for column in columns if column not in shared]:
+        reader.findings.notes.append(f"columns {', '.join(alone[:SHOWN_COLUMNS])}: in some tables of labels: not used")
+    table = pd.concat([piece.table for piece in pieces], join="inner", ignore_index=True)
     files = pd.concat([piece.files for piece in pieces], ignore_index=True)
-    first = pieces[0]
-    return _Rows(" and ".join(names), table, first.id_column, first.file_column, files, first.linked)
+    return _Rows(called, table, first.id_column, first.file_column, files, first.linked)
 
 
 def _label_names(
@@ -434,8 +443,11 @@ def _label_names(
             (names, evidence, why), label_columns(table, taken | named, shown, test), key=lambda found: found[1]
         )
     if not names:
+        settings = [key for key in ("group_column", "fold_column", "weight_column")
+                    if getattr(reader.params, key) in table.columns]  # fmt: skip
+        used = "".join(f", of which data.{key} takes {getattr(reader.params, key)!r}" for key in settings)
         raise CompetitionError(
-            f"{name} has the columns {list(table.columns)}; set data.label_column in params.yaml to the one that "
+            f"{name} has the columns {list(table.columns)}{used}; set data.label_column in params.yaml to the one that "
             "holds the class"
         )
     surety: Surety = "sure" if evidence >= 2 else "likely" if evidence >= 1 else "guess"

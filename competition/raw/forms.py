@@ -106,6 +106,8 @@ def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, fin
     classes = _columns_classes(values, labels.classes, findings) if wide else ()
     if kind == "probability":
         classes = (_positive(values[0], labels, params, findings),)
+    elif params.positive_class != "auto":
+        findings.notes.append(f"data.positive_class is not used: the submission is {kind}, of no single probability")
     if kind == "ranking":
         ranks = _at(metric) or ranks or SHOWN_RANKS
     separator = _shown_separator(shown, labels) or labels.separator or " "
@@ -113,6 +115,12 @@ def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, fin
         raise CompetitionError(
             f"the submission is {kind} with {separator!r} between them, and the class {torn[0]!r} holds that; correct "
             "data.submission or data.label_separator"
+        )
+    if kind in ("class", "flags") and shown.fractions and (foreign := _foreign(shown, labels)):
+        wanted = "a class" if kind == "class" else "0 or 1"
+        findings.notes.append(
+            f"the sample submission shows {foreign!r}, and ours has {wanted} there: correct data.metric or "
+            "data.submission"
         )
     if kind == "index":
         _check_index(shown, labels, findings)
@@ -225,6 +233,12 @@ def _shown_separator(shown: Shown, labels: Labels) -> str:
         if split and all(len({tag.strip() for tag in tags} & set(labels.classes)) > 1 for tags in split):
             return separator
     return ""
+
+
+def _foreign(shown: Shown, labels: Labels) -> str | None:
+    """Find an answer of the sample submission that is no class, and no 0 or 1."""
+    cells = {cell.strip() for column in shown.values for cell in shown.values[column].unique()}
+    return min((cell for cell in cells - {*labels.classes} if not is_whole(cell)), default=None)
 
 
 def _check_index(shown: Shown, labels: Labels, findings: Findings) -> None:

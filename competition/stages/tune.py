@@ -106,7 +106,7 @@ def tune(
         is_alone = params.workers == 1 and listen is None
         plan, training, results = _plan(params, recipe, prepared, augmented, state, seed, threads, is_alone)
         told_before = _forecast(params, training, prepared)
-        say(f"tune: {told_before or 'no forecast, for no shapes of these models can be told without Keras'}")
+        say(f"tune: {told_before or 'no forecast, for no model drawn can be built, or its shapes told without Keras'}")
         if results.known:
             say(f"tune: up to {results.known} trainings are known from before, and take no time")
         address = Address.read(listen) if listen else None
