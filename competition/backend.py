@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from competition.console import warn
 from competition.errors import CompetitionError
 from competition.parallel import cores
 
@@ -75,19 +76,19 @@ def start(threads: int | str, deterministic: bool = True) -> None:
 
         torch.set_num_threads(count)
         torch.use_deterministic_algorithms(deterministic)
-    if multiprocessing.parent_process() is None:  # else each process of a search would say it
-        _tell_missed_card()
+    if multiprocessing.parent_process() is None and (told := missed_card()):  # else each process would say it
+        warn(told)
 
 
 def _has_card() -> bool:
     return any(DEVICES.glob("nvidia[0-9]*"))
 
 
-def _tell_missed_card() -> None:
-    """Say that there is a card which models do not run on: TensorFlow's own remark is left out. JAX makes one."""
+def missed_card() -> str:
+    """Tell of a card which models do not run on, else nothing: TensorFlow's own remark is left out. JAX makes one."""
     name = os.environ["KERAS_BACKEND"]
     if name == "jax" or not (_has_card() and visible_cards()):
-        return
+        return ""
     if name == "torch":
         import torch
 
@@ -97,12 +98,10 @@ def _tell_missed_card() -> None:
 
         is_missed = not tf.config.list_physical_devices("GPU")
         remedy = "pip install -c constraints.txt -e '.[gpu]'"
-    if is_missed:
-        print(
-            f"compete: there is {DEVICES}/nvidia*, but {name} lists no graphics card, so models run on the CPU; "
-            f"{remedy}, see whether nvidia-smi lists the card, or set CUDA_VISIBLE_DEVICES=-1 where this is meant",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
+    return is_missed * (
+        f"there is {DEVICES}/nvidia*, but {name} lists no graphics card, so models run on the CPU; {remedy}, see "
+        "whether nvidia-smi lists the card, or set CUDA_VISIBLE_DEVICES=-1 where this is meant"
+    )
 
 
 @contextmanager

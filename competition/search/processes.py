@@ -102,8 +102,9 @@ class TrialProcess:
     ) -> None:
         self.end()
 
-    def start(self) -> None:
-        """Do nothing: it starts by itself."""
+    def start(self) -> str:
+        """Do nothing: it starts by itself, and of a card that is not used the process it belongs to tells."""
+        return ""
 
     def end(self) -> None:
         """End the process."""
