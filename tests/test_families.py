@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from competition import backend, models
 from competition.batches import TrainingSet
 from competition.errors import CompetitionError
-from competition.models import FAMILIES
+from competition.models import FAMILIES, speednet
 from competition.policies import Policy
 from competition.reading import load, overlay
 from competition.recipes import Recipe
@@ -178,6 +179,19 @@ def adapt(model, images):
 def rates(model, epoch, params):
     return {"hidden": 0.0 if epoch < 1 else 0.5}
 '''
+
+
+@pytest.mark.parametrize(("side_px", "count"), [(32, 5000), (64, 5000), (224, 408), (5000, 1)])
+def test_speednet_is_whitened_from_as_many_images_as_memory_holds(
+    side_px: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 5,000 photographs of 224 px it took 39 GB."""
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(speednet, "whitening", lambda images: seen.append(images) or [])
+    whiten = SimpleNamespace(name="whiten", get_weights=list, set_weights=list)
+    photographs = np.broadcast_to(np.uint8(0), (10_000, side_px, side_px, 3))
+    speednet.adapt(SimpleNamespace(layers=[whiten]), photographs)
+    assert [len(images) for images in seen] == [count]
 
 
 @pytest.fixture
