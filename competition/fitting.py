@@ -101,7 +101,7 @@ def fit(
     keras.utils.set_random_seed(derive(seed, "weights"))
     any_size, devices = params.start_size < 1, backend.device_count(batches.size)
     model = building.build(recipe.model, training_set.shape, target, precision, any_size=any_size, devices=devices)
-    building.adapt(recipe.model, model, training_set.images[training_set.rows[train_samples[:ADAPT_IMAGES]]])
+    building.adapt(recipe.model, model, training_set.images, training_set.rows[train_samples[:ADAPT_IMAGES]])
     trainer = _Trainer(recipe, model, target, len(batches))
 
     epochs = until or params.epochs
