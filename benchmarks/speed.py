@@ -53,7 +53,7 @@ def model_and_batches(deterministic: bool) -> tuple[Any, np.ndarray, np.ndarray,
     samples = np.flatnonzero(training.folds != 0)
     precision = backend.precision(recipe.train.precision)
     model = building.build(recipe.model, training.shape, training.target, precision)
-    building.adapt(recipe.model, model, training.images[training.rows[samples[:10_000]]])
+    building.adapt(recipe.model, model, training.images, training.rows[samples[:10_000]])
     _Trainer(recipe, model, training.target, len(samples) // recipe.train.batch_size).begin(0)
     images = np.array(training.images[training.rows[samples]])
     return model, images, training.target.encode(training.truth[samples]), recipe

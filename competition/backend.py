@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from competition.console import warn
 from competition.errors import CompetitionError
 from competition.parallel import cores
 
@@ -51,8 +52,8 @@ def start(threads: int | str, deterministic: bool = True) -> None:
     keras.config.set_image_data_format("channels_last")
     keras.config.set_epsilon(1e-7)
     _set_backend(name, count, deterministic)
-    if multiprocessing.parent_process() is None:  # else each process of a search would say it
-        _tell_missed_card()
+    if multiprocessing.parent_process() is None and (told := missed_card()):  # else each process would say it
+        warn(told)
 
 
 def _set_environment(name: str, count: int, deterministic: bool) -> None:
@@ -92,11 +93,11 @@ def _has_card() -> bool:
     return any(DEVICES.glob("nvidia[0-9]*"))
 
 
-def _tell_missed_card() -> None:
-    """Say that there is a card which models do not run on: TensorFlow's own remark is left out. JAX makes one."""
+def missed_card() -> str:
+    """Tell of a card which models do not run on, else nothing: TensorFlow's own remark is left out. JAX makes one."""
     name = os.environ["KERAS_BACKEND"]
     if name == "jax" or not (_has_card() and visible_cards()):
-        return
+        return ""
     if name == "torch":
         import torch
 
@@ -106,12 +107,12 @@ def _tell_missed_card() -> None:
 
         is_missed = not tf.config.list_physical_devices("GPU")
         remedy = "pip install -c constraints.txt -e '.[gpu]'"
-    if is_missed:
-        print(
-            f"compete: there is {DEVICES}/nvidia*, but {name} lists no graphics card, so models run on the CPU; "
-            f"{remedy}, see whether nvidia-smi lists the card, or set CUDA_VISIBLE_DEVICES=-1 where this is meant",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
+    if not is_missed:
+        return ""
+    return (
+        f"there is {DEVICES}/nvidia*, but {name} lists no graphics card, so models run on the CPU; {remedy}, see "
+        "whether nvidia-smi lists the card, or set CUDA_VISIBLE_DEVICES=-1 where this is meant"
+    )
 
 
 @contextmanager

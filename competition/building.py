@@ -107,8 +107,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def adapt(params: Section, model: keras.Model, images: np.ndarray) -> None:
-    """Set the weights of a new model that its family takes from training images, uint8 (n, h, w, c)."""
+def adapt(params: Section, model: keras.Model, images: np.ndarray, rows: np.ndarray) -> None:
+    """Set the weights of a new model that its family takes from these rows of the images, uint8 (n, h, w, c).
+
+    For a family that takes none, none are read.
+    """
     family = FAMILIES[params.family]  # type: ignore[attr-defined]
     if family.adapt:
-        family.adapt(model, images)
+        family.adapt(model, images[rows])

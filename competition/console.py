@@ -1,5 +1,6 @@
 """What a command shows the person who runs it: plain lines on stdout, a progress bar where somebody is looking."""
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,6 +10,11 @@ if TYPE_CHECKING:
 def say(line: str) -> None:
     """Print a line at once, also into a pipe."""
     print(line, flush=True)
+
+
+def warn(line: str) -> None:
+    """Print a remark on stderr, as a command's errors are."""
+    print(f"compete: {line}", file=sys.stderr, flush=True)
 
 
 def progress_bar() -> "Progress":

@@ -141,7 +141,7 @@ def _new_model(
         any_size=any_size,
         devices=backend.device_count(batch_size),
     )
-    building.adapt(recipe.model, model, training_set.images[training_set.rows[samples[:ADAPT_IMAGES]]])
+    building.adapt(recipe.model, model, training_set.images, training_set.rows[samples[:ADAPT_IMAGES]])
     return model
 
 

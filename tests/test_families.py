@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from competition import backend, models
 from competition.batches import TrainingSet
 from competition.errors import CompetitionError
-from competition.models import FAMILIES
+from competition.models import FAMILIES, speednet
 from competition.policies import Policy
 from competition.reading import overlay
 from competition.recipes import Recipe
@@ -178,6 +179,35 @@ def adapt(model, images):
 def rates(model, epoch, params):
     return {"hidden": 0.0 if epoch < 1 else 0.5}
 '''
+
+
+class Unread:
+    """Stands for images of which none is read."""
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        raise AssertionError(f"{len(rows)} images are read")
+
+
+def test_no_image_is_read_for_a_family_that_takes_nothing_from_them() -> None:
+    """Of photographs of 224 px, ten thousand are 1.5 GB, before every training."""
+    from competition import building
+
+    building.adapt(section("conv", **CONV), SimpleNamespace(), Unread(), np.arange(3))
+    with pytest.raises(AssertionError, match="3 images are read"):
+        building.adapt(section("speednet", **SPEEDNET), SimpleNamespace(), Unread(), np.arange(3))
+
+
+@pytest.mark.parametrize(("side_px", "count"), [(32, 5000), (64, 5000), (224, 408), (5000, 1)])
+def test_speednet_is_whitened_from_as_many_images_as_memory_holds(
+    side_px: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 5,000 photographs of 224 px it took 39 GB."""
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(speednet, "whitening", lambda images: seen.append(images) or [])
+    whiten = SimpleNamespace(name="whiten", get_weights=list, set_weights=list)
+    photographs = np.broadcast_to(np.uint8(0), (10_000, side_px, side_px, 3))
+    speednet.adapt(SimpleNamespace(layers=[whiten]), photographs)
+    assert [len(images) for images in seen] == [count]
 
 
 @pytest.fixture

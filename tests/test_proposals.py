@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -328,6 +329,16 @@ def test_optuna_says_nothing() -> None:
     optuna.logging.set_verbosity(optuna.logging.INFO)
     ask("tpe", MIXED, search("random", MIXED, 8, known))
     assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+
+def test_optuna_does_not_warn_of_an_end_that_no_step_reaches() -> None:
+    space = {"dropout": Range(float=(0.1, 0.65), step=0.1), "units": Range(int=(1, 10), step=2)}
+    past = search("random", space, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        proposal = ask("tpe", space, past)
+    assert isinstance(proposal, Proposal)
+    assert all(space[path].holds(value) for path, value in proposal.values.items())
 
 
 def test_brackets_are_those_of_the_paper() -> None:

@@ -80,9 +80,10 @@ class Fake:
     seconds: float = 0.0
     fails: bool = False
     most: int = 64
+    remark: str = ""
 
-    def start(self) -> None:
-        pass
+    def start(self) -> str:
+        return self.remark
 
     def __call__(self, task: Task, folder: Path) -> Curve:
         if self.fails or float(task.values["model.filters"]) > self.most:
@@ -468,8 +469,8 @@ class Dies:
         folder.mkdir()
         self.times, self.count = times, folder / "died"
 
-    def start(self) -> None:
-        pass
+    def start(self) -> str:
+        return ""
 
     def __call__(self, task: Task, folder: Path) -> Curve:
         died = len(self.count.read_text()) if self.count.exists() else 0

@@ -78,7 +78,8 @@ def one(
         changed: of its description.
     """
     evaluate = {"fake": Fake(seconds), "fails": Fake(fails=True), "full": Full(), "dies": Dies(most=16),
-                "dead": Dead(), "broken": Fake(), "stalls": Stalls(seconds)}[kind]  # fmt: skip
+                "dead": Dead(), "broken": Fake(), "stalls": Stalls(seconds),
+                "remarks": Fake(seconds, remark="there is a card")}[kind]  # fmt: skip
     searched, held = replace(two_workers(**changed), key=key), results(Path(folder))
     searched = replace(searched, impossible=broken) if kind == "broken" else searched
     if join:
@@ -157,8 +158,9 @@ class Stalls(Fake):
 class Dead(Fake):
     """Does not even start."""
 
-    def start(self) -> None:
+    def start(self) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
+        return ""
 
 
 class Running:
@@ -204,6 +206,7 @@ class Running:
         said, errors = self.process.stdout.read(), self.process.stderr.read()
         self.process.wait()
         self._limit.cancel()
+        self.errors = errors
         assert self.process.returncode == code, f"{self.process.returncode}: {self.lines} {said} {errors}"
         assert psutil.wait_procs(self.seen, timeout=10)[1] == []
         self.lines += said.splitlines()
@@ -312,6 +315,17 @@ def test_others_join_and_are_not_waited_for_when_they_are_gone(tmp_path: Path) -
     assert searching.found() == [expected(tmp_path, trials=14)]
     assert len([*(tmp_path / "found").glob("*/result.json")]) == 14  # what was found elsewhere is known here
     assert any(line.startswith(f"process {name}") for line in searching.lines)
+
+
+def test_what_workers_remark_is_told_once(tmp_path: Path) -> None:
+    """Also where a worker joins, and though there are more processes than workers."""
+    address = str(Address("127.0.0.1", 0).bound())
+    changed = {"tuner": "random", "trials": 24, "seconds": 0, "kind": "remarks"}
+    searching = Running({"folder": tmp_path / "found", "listen": address, "here": 2, "workers": 3, **changed})
+    helping = Running({"folder": tmp_path / "helping", "join": address, **changed})
+    for each in (searching, helping):
+        each.found()
+        assert each.errors.count("compete: there is a card\n") == 1
 
 
 def test_a_worker_does_not_wait_for_ever() -> None:

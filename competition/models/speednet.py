@@ -8,7 +8,8 @@ from pydantic import Field
 from competition.fields import Count
 
 PATCH_PX = 2  # side of the whitened patches
-WHITENED_IMAGES = 5000  # whose patches the whitening is learned from
+WHITENED_IMAGES = 5000  # whose patches the whitening is learned from,
+WHITENED_PIXELS = WHITENED_IMAGES * 64 * 64  # but no more of them: each takes 155 bytes meanwhile, so 3.2 GB in all
 NOISE = 1.2e-4  # added to the variances, so that directions without signal are not blown up
 Widths = Annotated[tuple[Count, ...], Field(min_length=1)]
 SCALE = 1 / 9  # of the features, so that the first logits are small beside what the learning rate can do
@@ -42,10 +43,11 @@ def speednet(layers: Any, pixels: Any, *, widths: Widths, convs_per_group: Count
 
 def adapt(model: Any, images: np.ndarray) -> None:
     """Whiten the first layer by the patches of the images, and let the other convolutions begin as the identity."""
+    count = max(1, min(WHITENED_IMAGES, WHITENED_PIXELS // (images.shape[1] * images.shape[2])))
     for layer in model.layers:
         weights = layer.get_weights()
         if layer.name == "whiten":
-            layer.set_weights(whitening(images[:WHITENED_IMAGES]))
+            layer.set_weights(whitening(images[:count]))
             layer.trainable = False
         elif type(layer).__name__ == "Conv2D":
             kernel = weights[0]  # (3, 3, in, out); outputs beyond the inputs keep their random start

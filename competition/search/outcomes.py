@@ -161,8 +161,13 @@ class Attempt:
 class Evaluate(Protocol):
     """Trains with some values. It is sent to other processes, so it can be pickled."""
 
-    def start(self) -> None:
-        """Make a process ready; called in each once, before anything else is imported."""
+    def start(self) -> str:
+        """Make a process ready; called in each once, before anything else is imported.
+
+        Returns:
+            What is to be said of it to the person who runs the search; nothing if all is well.
+        """
+        ...
 
     def __call__(self, task: Task, folder: Path) -> Curve:
         """Train as a task says, and stop where it misses a bar.

@@ -147,7 +147,7 @@ def corners(space: Space, *, high: bool) -> Iterator[Values]:
     They come lazily, and first that of the first choices.
     """
     return _points(
-        space, ordered(space), {}, lambda span: [_ends(span)[high]] if is_ordered(span) else span.choice or ()
+        space, ordered(space), {}, lambda span: [ends(span)[high]] if is_ordered(span) else span.choice or ()
     )
 
 
@@ -207,7 +207,7 @@ def _nth(span: Range, index: int) -> Scalar:
     return min(max(rounded(low + index * (span.step or 0)), low), high)
 
 
-def _ends(span: Range) -> tuple[Scalar, Scalar]:
+def ends(span: Range) -> tuple[Scalar, Scalar]:
     """Return the lowest and the highest of numbers."""
     if span.choice is not None:
         return min(span.choice), max(span.choice)
@@ -236,7 +236,7 @@ def _share(span: Range, value: Scalar) -> float:
     """Return the share of the range at which a number stands; ``_at`` leads back to it, nearly so on a log scale."""
     if span.choice is not None:
         return sorted(span.choice).index(value) / max(len(span.choice) - 1, 1)
-    (low, high), number = (float(end) for end in _ends(span)), float(value)
+    (low, high), number = (float(end) for end in ends(span)), float(value)
     if low == high:
         return 0.0
     if span.sampling == "log":

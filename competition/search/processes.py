@@ -98,8 +98,9 @@ class TrialProcess:
     def __exit__(self, *raised: object) -> None:
         self.end()
 
-    def start(self) -> None:
-        """Do nothing: it starts by itself."""
+    def start(self) -> str:
+        """Do nothing: it starts by itself, and of a card that is not used the process it belongs to tells."""
+        return ""
 
     def end(self) -> None:
         """End the process."""

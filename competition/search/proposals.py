@@ -25,6 +25,7 @@ from competition.search.points import (
     draw,
     draw_many,
     encode,
+    ends,
     enumerate_points,
     is_ordered,
     key_of,
@@ -288,10 +289,10 @@ def _distribution(span: Range) -> "optuna.distributions.BaseDistribution":
     log = span.sampling == "log"
     if span.choice is not None:
         return IntDistribution(0, len(span.choice) - 1) if is_ordered(span) else CategoricalDistribution(span.choice)
+    low, high = ends(span)  # of the steps: of an end that is none Optuna warns
     if span.integer is not None:
-        return IntDistribution(*span.integer, log=log, step=int(span.step or 1))
-    assert span.real is not None
-    return FloatDistribution(*span.real, log=log, step=span.step)
+        return IntDistribution(int(low), int(high), log=log, step=int(span.step or 1))
+    return FloatDistribution(float(low), float(high), log=log, step=span.step)
 
 
 def _suggested(trial: "optuna.Trial", space: Space, path: str) -> Scalar:
@@ -301,10 +302,9 @@ def _suggested(trial: "optuna.Trial", space: Space, path: str) -> Scalar:
         return sorted(span.choice)[trial.suggest_int(path, 0, len(span.choice) - 1)]
     if span.choice is not None:
         return span.choice[span.choice.index(trial.suggest_categorical(path, span.choice))]
+    low, high = (float(end) for end in ends(span))
     if span.integer is not None:
-        return trial.suggest_int(path, *span.integer, log=log, step=int(span.step or 1))
-    assert span.real is not None
-    low, high = span.real
+        return trial.suggest_int(path, int(low), int(high), log=log, step=int(span.step or 1))
     return min(max(rounded(trial.suggest_float(path, low, high, log=log, step=span.step)), low), high)
 
 

@@ -66,11 +66,12 @@ class Training:
     seed: int
     threads: int
 
-    def start(self) -> None:
-        """Start Keras."""
+    def start(self) -> str:
+        """Start Keras; tell of a card that it does not use."""
         from competition import backend
 
         backend.start(self.threads, Recipe.model_validate_json(self.recipe).train.deterministic)
+        return backend.missed_card()
 
     def __call__(self, task: Task, folder: Path) -> Curve:
         from competition.fitting import Epoch, fit

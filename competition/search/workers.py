@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, NoReturn
 
 from competition import backend
+from competition.console import warn
 from competition.errors import CompetitionError
 from competition.search.outcomes import Attempt, Evaluate, Outcome, Search, Task
 from competition.search.processes import TRIALS_PER_PROCESS, Child, portable
@@ -130,6 +131,13 @@ class Over:
     reasons: list[str]
 
 
+@dataclass(frozen=True)
+class Remark:
+    """Said by a worker that has started, of what is to be known of its machine."""
+
+    text: str
+
+
 class Renew:
     """Said by a worker that has done as many trials as a process may."""
 
@@ -200,6 +208,7 @@ class _Crew:
         self.processes: dict[str, Child] = {}
         self._work, self._listen, self._names, self._on_trial = work, listen, names, on_trial
         self._doing: dict[str, Task] = {}  # by the workers here
+        self._remarks: set[str] = set()  # that were passed on
         self._deaths: dict[str, int] = {}  # since a trial has ended
         self._since: dict[tuple[int, str], float] = {}  # when a trial was first heard to run
 
@@ -234,7 +243,11 @@ class _Crew:
     def _hear(self, name: str, message: object) -> None:
         if isinstance(message, Exception):
             raise message
-        if isinstance(message, Task):
+        if isinstance(message, Remark):
+            if message.text not in self._remarks:
+                warn(message.text)
+            self._remarks.add(message.text)
+        elif isinstance(message, Task):
             self._doing[name] = message
         elif isinstance(message, Attempt):
             self._doing.pop(name, None)
@@ -368,7 +381,8 @@ def _worker(
     if card is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = card
     try:
-        work.evaluate.start()
+        if remark := work.evaluate.start():
+            pipe.send(Remark(remark))
         pipe.send(_ask(pipe, work, name, most_trials, patience))
     except Exception as error:
         pipe.send(portable(error))
