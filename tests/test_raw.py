@@ -693,3 +693,44 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     (root / "train").symlink_to(elsewhere)
     (root / "train" / "a" / "round").symlink_to(elsewhere)
     assert open_source(root).files == ("test/3.png", "train/a/1.png", "train/b/2.png")
+
+
+# How sure it is ---------------------------------------------------------------------------------------------------
+
+
+def test_two_columns_of_images_that_could_both_be_meant_are_a_guess(tmp_path: Path) -> None:
+    files = numbered(4, 2) | {f"train/r{n}.png": png(50 + n) for n in range(1, 5)}
+    rows = [f"{n}.png,r{n}.png,{'cat' if n % 2 else 'dog'}" for n in range(1, 5)]
+    root = write_folder(tmp_path, files | {"trainLabels.csv": csv("left,right,label", *rows)})
+    chosen = read(root).chosen
+    assert (chosen["id_column"].value, chosen["id_column"].surety) == ("left", "guess")
+    assert "'right' could be it as well" in chosen["file_column"].why
+    assert chosen["train_folder"].surety == "sure"
+    assert read(root, file_column="right").chosen["file_column"].surety == "given"
+
+
+@pytest.mark.parametrize("names", [("name", "copy"), ("id", "image")], ids=["the same names", "other names"])
+def test_a_second_column_of_the_images_that_decides_nothing_leaves_it_sure(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    files = numbered(4, 2)
+    second = "" if "copy" in names else ".png"
+    rows = [f"{n},{n}{second},{'cat' if n % 2 else 'dog'}" for n in range(1, 5)]
+    root = write_folder(tmp_path, files | {"trainLabels.csv": csv(f"{','.join(names)},label", *rows)})
+    assert read(root).chosen["file_column"].surety == "sure"
+
+
+def test_two_folders_of_images_of_the_same_names_are_a_guess(tmp_path: Path) -> None:
+    files = numbered(4, 2)
+    for split in ("train", "test"):
+        files |= {f"{kind}/{name}": data for kind in ("near", "rgb") for name, data in files.items()
+                  if name.startswith(split)}  # fmt: skip
+    files = {name: data for name, data in files.items() if not name.startswith(("train/", "test/"))}
+    root = write_folder(tmp_path, files)
+    found = read(root)
+    for split in ("train", "test"):
+        chosen = found.chosen[f"{split}_folder"]
+        assert (chosen.value, chosen.surety) == (f"rgb/{split}", "guess")
+        assert chosen.why.endswith(f"so does near/{split}")
+    assert found.chosen["id_column"].surety == "sure"
+    assert read(root, train_folder="near/train").chosen["train_folder"].surety == "given"

@@ -294,14 +294,17 @@ def _read_train(
         else from_columns(table[names], tell=tell, **options)
     )
     given = params.train_folder != "auto"
-    findings.choose("train_folder", match.folder or ".", "given" if given else _sure(match), _hits(match))
+    surety: Surety = "given" if given else "guess" if match.rivals else _sure(match)
+    findings.choose("train_folder", match.folder or ".", surety, _hits(match))
     if rows.linked:
         findings.choose("file_column", "auto", "sure", "another table names the files")
     for key, column in (("id_column", rows.id_column), ("file_column", rows.file_column)):
         if key == "file_column" and rows.linked:
             continue
-        why = f"as {table[column].iloc[0]!r}"
-        findings.choose(key, column, "given" if getattr(params, key) != "auto" else _sure(match), why)
+        why, surety = f"as {table[column].iloc[0]!r}", _sure(match)
+        if rivals := _rival_columns(reader, rows, column, sample):
+            why, surety = f"{why}; {' and '.join(map(repr, rivals))} could be it as well", "guess"
+        findings.choose(key, column, "given" if getattr(params, key) != "auto" else surety, why)
     _tell_aside(reader, table, {*taken, *names, group}, test)
     train = pd.DataFrame({"sample_id": table[rows.id_column], "label": labels.texts})
     for key, found in (("group", group), ("fold", fold), ("weight", weight)):
@@ -447,12 +450,22 @@ def _tell_aside(reader: _Reader, table: pd.DataFrame, used: set[str | None], tes
             reader.findings.notes.append(f"columns {', '.join(columns[:SHOWN_COLUMNS])}{more}: {why}")
 
 
+def _rival_columns(reader: _Reader, rows: _Rows, column: str, sample: _Rows | None) -> list[str]:
+    """Name the columns that hold other names of images and could be this one as well."""
+    params = reader.params
+    if (params.id_column, params.file_column) != ("auto", "auto") or rows.linked or column != rows.file_column:
+        return []
+    columns = reader.index.file_columns(rows.table, sample.id_column if sample else "")
+    return [other for other in columns if other != column and not rows.table[other].equals(rows.table[column])]
+
+
 def _sure(match: Match) -> Surety:
     return "sure" if match.hits == len(match.files) else "likely"
 
 
 def _hits(match: Match) -> str:
-    return f"holds {match.hits:,} of {len(match.files):,} images"
+    beside = f"; so does {' and '.join(match.rivals)}" if match.rivals else ""
+    return f"holds {match.hits:,} of {len(match.files):,} images{beside}"
 
 
 def _files(ids: pd.Series, names: pd.Series, match: Match, table_name: str, problems: list[str]) -> list[str]:
@@ -502,7 +515,8 @@ def _read_test(
         raise CompetitionError(f"{rows.name}: {len(repeated)} ids stand there twice, first {repeated.iloc[0]!r}")
     match = reader.index.match(rows.files, "test", folders.given_folder(reader.source, reader.params, "test"))
     given = reader.params.test_folder != "auto"
-    reader.findings.choose("test_folder", match.folder or ".", "given" if given else _sure(match), _hits(match))
+    surety: Surety = "given" if given else "guess" if match.rivals else _sure(match)
+    reader.findings.choose("test_folder", match.folder or ".", surety, _hits(match))
     problems = reader.findings.test_problems
     test = pd.DataFrame({"sample_id": ids, "file": _files(ids, rows.files, match, rows.name, problems)})
     test["problem"] = test["file"].map(lambda file: "" if file else MISSING)
