@@ -59,6 +59,8 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
             "own, as data/raw/NAME, and give that"
         )
     root = _root(download, params)
+    if root != root.encode(errors="replace").decode():
+        raise CompetitionError(f"{root!r} is not UTF-8, and so no path that {params} can hold; rename it")
     data = _open_minded(root, metric)
     try:
         competition, size, why = _look(download, params, data, guess=metric is None)
