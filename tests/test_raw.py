@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 import tarfile
 import time
 import unicodedata
@@ -734,3 +735,18 @@ def test_two_folders_of_images_of_the_same_names_are_a_guess(tmp_path: Path) -> 
         assert chosen.why.endswith(f"so does near/{split}")
     assert found.chosen["id_column"].surety == "sure"
     assert read(root, train_folder="near/train").chosen["train_folder"].surety == "given"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (b"id,label\n", b'id,"la\rbel"\n', r"the column 'la\\rbel' holds a carriage return"),
+        (b"cat", b'"c\rat"', r"the class 'c\\rat' holds a carriage return"),
+        (b"2,", b'"\r2",', r"the id '\\r2' holds a carriage return"),
+    ],
+)
+def test_a_carriage_return_is_refused(tmp_path: Path, old: bytes, new: bytes, told: str) -> None:
+    """Python writes it into a CSV file without quotes, and no reader takes it for a part of its cell."""
+    files = numbered(4, 2)
+    files |= {name: files[name].replace(old, new) for name in ("trainLabels.csv", "sampleSubmission.csv")}
+    assert re.search(told, refusal(write_folder(tmp_path, files)))

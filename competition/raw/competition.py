@@ -116,6 +116,7 @@ def read_competition(source: Source, params: DataParams, guess: bool = False) ->
     _check_apart(source, train, test)
     _find_unlisted(reader, train, test)
     train = _without_problems(reader, train, labels)
+    _check_returns(source, train, test, labels.classes, form.columns)
     return Competition(
         train=train,
         test=test,
@@ -639,6 +640,25 @@ def _check_apart(source: Source, train: pd.DataFrame, test: pd.DataFrame) -> Non
             f"{source.path}: {len(both)} images would be both training and test samples, first {both[0]}; "
             "set data.train_folder and data.test_folder in params.yaml"
         )
+
+
+def _check_returns(
+    source: Source, train: pd.DataFrame, test: pd.DataFrame, classes: tuple[str, ...], columns: tuple[str, ...]
+) -> None:
+    """Refuse carriage returns: no quotes stand around them in a CSV file, where readers take them for a line's end."""
+    for what, texts in (
+        ("id", pd.concat([train["sample_id"], test["sample_id"]])),
+        ("file", pd.concat([train["file"], test["file"]])),
+        ("group", train["group"]),
+        ("class", pd.Series(classes, dtype=str)),
+        ("column", pd.Series(columns, dtype=str)),
+    ):
+        returning = texts[texts.str.contains("\r", regex=False)]
+        if len(returning):
+            raise CompetitionError(
+                f"{source.path}: the {what} {returning.iloc[0]!r} holds a carriage return, which would end its line in "
+                f"the submission; {len(returning)} of {len(texts)} do; take them out"
+            )
 
 
 def _find_unlisted(reader: _Reader, train: pd.DataFrame, test: pd.DataFrame) -> None:
