@@ -312,6 +312,7 @@ def _read_train(
         train[key] = table[found] if found else ""
     train["file"] = _files(table[rows.id_column], rows.files, match, name, findings.problems)
     _check_numbers(reader, train, fold, weight, name)
+    train["fold"] = train["fold"].map(lambda cell: str(int(float(cell))) if cell else "")  # 1 and 1.0 are one fold
     return train, labels, names
 
 
