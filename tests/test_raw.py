@@ -750,3 +750,15 @@ def test_a_carriage_return_is_refused(tmp_path: Path, old: bytes, new: bytes, to
     files = numbered(4, 2)
     files |= {name: files[name].replace(old, new) for name in ("trainLabels.csv", "sampleSubmission.csv")}
     assert re.search(told, refusal(write_folder(tmp_path, files)))
+
+
+def test_two_test_folders_that_no_table_lists_are_a_guess(tmp_path: Path) -> None:
+    files = {name: data for name, data in numbered(4, 2).items() if not name.startswith("test/")}
+    del files["sampleSubmission.csv"]
+    files |= {f"{kind}_test/{n}.png": png(100 + n) for kind, n in (("private", 1), ("public", 2))}
+    root = write_folder(tmp_path, files)
+    found = read(root).chosen["test_folder"]
+    assert (found.value, found.surety, found.why) == (
+        "private_test", "guess", "holds 1 images; public_test could be it as well"
+    )  # fmt: skip
+    assert read(root, test_folder="public_test").chosen["test_folder"].surety == "given"

@@ -579,8 +579,13 @@ def _read_test_folder(reader: _Reader) -> pd.DataFrame:
             f"{reader.source.path} has no test images: neither a sample submission, nor a table with test in its name, "
             "nor a folder called test; set data.test_table or data.test_folder in params.yaml"
         )
-    given = reader.params.test_folder != "auto"
-    reader.findings.choose("test_folder", folder, "given" if given else "likely", f"holds {len(files):,} images")
+    why = f"holds {len(files):,} images"
+    surety: Surety = "likely"
+    if reader.params.test_folder != "auto":
+        surety = "given"
+    elif rivals := folders.test_folders(reader.source, reader.index.images)[1:]:
+        why, surety = f"{why}; {' and '.join(rivals)} could be it as well", "guess"
+    reader.findings.choose("test_folder", folder, surety, why)
     return pd.DataFrame(
         {"sample_id": [file.removeprefix(f"{folder}/") for file in files], "file": files, "problem": ""}
     )
