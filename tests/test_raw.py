@@ -762,3 +762,18 @@ def test_two_test_folders_that_no_table_lists_are_a_guess(tmp_path: Path) -> Non
         "private_test", "guess", "holds 1 images; public_test could be it as well"
     )  # fmt: skip
     assert read(root, test_folder="public_test").chosen["test_folder"].surety == "given"
+
+
+def test_the_column_whose_values_the_submission_shows_is_the_label(tmp_path: Path) -> None:
+    """As in Happywhale: species is called like a label, and individuals are wanted."""
+    files = numbered(8, 2)
+    rows = [f"{n},{'whale' if n % 2 else 'dolphin'},{n % 3}a{n % 3}" for n in range(1, 9)]
+    files["trainLabels.csv"] = csv("id,species,individual_id", *rows)
+    files["sampleSubmission.csv"] = csv("id,predictions", "1,0a0 1a1 2a2", "2,0a0 1a1 2a2")
+    found = read(write_folder(tmp_path / "shown", files))
+    assert (found.chosen["label_column"].value, found.chosen["label_column"].surety) == ("individual_id", "sure")
+    assert (found.form.kind, found.classes) == ("ranking", ("0a0", "1a1", "2a2"))
+    files["sampleSubmission.csv"] = csv("id,predictions", "1,x y", "2,x y")
+    found = read(write_folder(tmp_path / "unknown", files))
+    assert (found.chosen["label_column"].value, found.chosen["submission"].surety) == ("species", "guess")
+    assert any("shows 'x y', which is no class" in note for note in found.notes)

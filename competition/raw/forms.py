@@ -99,7 +99,13 @@ def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, fin
         kind = params.submission
         findings.choose("submission", kind, "given", "")
     else:
-        findings.choose("submission", kind, "likely" if len(shown.values) else "guess", why)
+        foreign = _foreign(shown, labels) if kind == "class" else ""
+        if foreign:
+            findings.notes.append(
+                f"the sample submission shows {foreign!r}, which is no class of the labels: check data.label_column "
+                "and data.submission"
+            )
+        findings.choose("submission", kind, "likely" if len(shown.values) and not foreign else "guess", why)
     if kind not in _FITTING[labels.task]:
         raise CompetitionError(
             f"data.submission is {kind} and the task {labels.task}; expected one of {', '.join(_FITTING[labels.task])}"
@@ -165,6 +171,12 @@ def _kind(shown: Shown, labels: Labels, metric: str) -> tuple[str, int, str]:
     if cells and all(map(is_whole, cells)) and not any(map(is_whole, labels.classes)):
         return "index", 0, "whole numbers, where the classes are names"
     return "class", 0, "one class for each id"
+
+
+def _foreign(shown: Shown, labels: Labels) -> str:
+    """Return an answer of the sample submission, where none that it shows is a class; else ""."""
+    cells = {cell.strip() for column in shown.values for cell in shown.values[column].unique()} - {""}
+    return "" if cells & set(labels.classes) else min(cells, default="")
 
 
 def _ranked(cell: str, classes: Sequence[str]) -> bool:

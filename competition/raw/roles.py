@@ -11,7 +11,7 @@ import pandas as pd
 
 from competition.errors import CompetitionError
 from competition.raw.forms import Shown
-from competition.raw.labels import is_whole
+from competition.raw.labels import is_number, is_whole
 from competition.raw.matching import PROBE, ImageIndex, split_of
 from competition.raw.sources import Source
 from competition.raw.tables import read_table, table_names
@@ -165,6 +165,10 @@ def label_columns(
     told = {column.lower() for column in others} - {column.lower() for column in untold}
     if test is not None and len(test.columns) > 1 and len(untold) == 1 and not told & set(LABEL_NAMES):
         return untold, 2, "the one column that the test table lacks"
+    if shown is not None and len(wanted) == 1:
+        holding = [column for column in others if _holds_answers(table[column], shown)]
+        if len(holding) == 1:
+            return holding, 2, "its values are those of the sample submission"
     whole = shown is not None and _whole(shown)
     for candidates in (untold, others):
         if len(wanted) == 1 and (alike := _alike(wanted[0], table[candidates], whole)):
@@ -181,6 +185,15 @@ def label_columns(
     if len(flags) > 1 and len(flags) == len(untold):
         return flags, 0.5, "columns of 0 and 1"
     return [], 0, ""
+
+
+def _holds_answers(column: pd.Series, shown: Shown) -> bool:
+    """Tell whether a column holds all that the sample submission shows for answers, as cells or as words of them; never
+    where these are numbers, which could be of anything."""
+    cells = {cell.strip() for answers in shown.values for cell in shown.values[answers].head(PROBE)} - {""}
+    words = {word for cell in cells for word in cell.split()}
+    known = set(column[column.isin(cells | words)])
+    return not all(map(is_number, words)) and (cells <= known or words <= known)
 
 
 def _whole(shown: Shown) -> bool:
