@@ -777,3 +777,16 @@ def test_the_column_whose_values_the_submission_shows_is_the_label(tmp_path: Pat
     found = read(write_folder(tmp_path / "unknown", files))
     assert (found.chosen["label_column"].value, found.chosen["submission"].surety) == ("species", "guess")
     assert any("shows 'x y', which is no class" in note for note in found.notes)
+
+
+def test_a_group_that_only_train_has_is_not_surely_the_label(tmp_path: Path) -> None:
+    """As in ISIC 2019: metadata beside the labels, with the lesion in train only."""
+    files = {name: data for name, data in numbered(8, 2).items() if not name.endswith(".csv")}
+    files["Training_Labels.csv"] = csv("image,MEL,NV", *(f"{n},{n % 2}.0,{1 - n % 2}.0" for n in range(1, 9)))
+    files["Training_Metadata.csv"] = csv("image,age,lesion_id", *(f"{n},5{n},L{n // 2}" for n in range(1, 9)))
+    files["Test_Metadata.csv"] = csv("image,age", "1,51", "2,52")
+    root = write_folder(tmp_path, files)
+    found = read(root)
+    assert (found.chosen["train_table"].value, found.classes) == ("Training_Labels.csv", ("MEL", "NV"))
+    alone = read(root, train_table="Training_Metadata.csv").chosen["label_column"]
+    assert (alone.value, alone.surety) == ("lesion_id", "guess")

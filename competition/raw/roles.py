@@ -21,7 +21,7 @@ LABEL_NAMES = ("label", "labels", "class", "target", "category_id", "category", 
                "category_name", "tags", "tag", "species", "breed", "diagnosis")  # fmt: skip
 # What columns of samples that belong together are called, without `_id`; the widest first: a place holds sequences.
 GROUP_NAMES = ("group", "patient", "subject", "driver", "person", "individual", "participant", "location", "site",
-               "sequence", "seq", "specimen")  # fmt: skip
+               "sequence", "seq", "specimen", "lesion")  # fmt: skip
 FOLD_NAMES = ("fold", "kfold")
 WEIGHT_NAMES = ("sample_weight", "sampleweight")
 MIN_GROUPS = 5  # fewer could not be spread over folds
@@ -164,6 +164,8 @@ def label_columns(
     untold = [column for column in others if test is None or column not in test.columns]
     told = {column.lower() for column in others} - {column.lower() for column in untold}
     if test is not None and len(test.columns) > 1 and len(untold) == 1 and not told & set(LABEL_NAMES):
+        if named_column(table[untold], GROUP_NAMES, set()):  # it may as well be a group, whose label is elsewhere
+            return untold, 0.6, "the one column that the test table lacks, but called like a group"
         return untold, 2, "the one column that the test table lacks"
     if shown is not None and len(wanted) == 1:
         holding = [column for column in others if _holds_answers(table[column], shown)]
@@ -183,7 +185,7 @@ def label_columns(
         return others, 0.5, "the only other column"
     flags = [column for column in untold if table[column].str.strip().isin(["0", "1", "0.0", "1.0"]).all()]
     if len(flags) > 1 and len(flags) == len(untold):
-        return flags, 0.5, "columns of 0 and 1"
+        return flags, 0.75, "columns of 0 and 1"
     return [], 0, ""
 
 
