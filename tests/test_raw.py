@@ -790,3 +790,12 @@ def test_a_group_that_only_train_has_is_not_surely_the_label(tmp_path: Path) -> 
     assert (found.chosen["train_table"].value, found.classes) == ("Training_Labels.csv", ("MEL", "NV"))
     alone = read(root, train_table="Training_Metadata.csv").chosen["label_column"]
     assert (alone.value, alone.surety) == ("lesion_id", "guess")
+
+
+def test_flags_that_the_test_table_has_too(tmp_path: Path) -> None:
+    """As Roboflow exports them: a table of the same columns in the folder of each split."""
+    files = {name: data for name, data in numbered(4, 2).items() if not name.endswith(".csv")}
+    files["train/_classes.csv"] = csv("filename, cat, dog", *(f"{n}.png, {n % 2}, {int(n > 2)}" for n in range(1, 5)))
+    files["test/_classes.csv"] = csv("filename, cat, dog", "1.png, 0, 1", "2.png, 1, 0")
+    found = read(write_folder(tmp_path, files))
+    assert (found.task, found.chosen["label_column"].surety) == ("multilabel", "guess")

@@ -183,8 +183,8 @@ def label_columns(
             return [(fitting or columns)[0]], 1, "by its name"
     if len(others) == 1:
         return others, 0.5, "the only other column"
-    flags = [column for column in untold if table[column].str.strip().isin(["0", "1", "0.0", "1.0"]).all()]
-    if len(flags) > 1 and len(flags) == len(untold):
+    flags = [column for column in untold or others if table[column].str.strip().isin(["0", "1", "0.0", "1.0"]).all()]
+    if len(flags) > 1 and len(flags) == len(untold or others):
         return flags, 0.75, "columns of 0 and 1"
     return [], 0, ""
 
