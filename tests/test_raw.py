@@ -799,3 +799,13 @@ def test_flags_that_the_test_table_has_too(tmp_path: Path) -> None:
     files["test/_classes.csv"] = csv("filename, cat, dog", "1.png, 0, 1", "2.png, 1, 0")
     found = read(write_folder(tmp_path, files))
     assert (found.task, found.chosen["label_column"].surety) == ("multilabel", "guess")
+
+
+def test_a_benchmark_is_a_sample_submission(tmp_path: Path) -> None:
+    """And no piece of the training table, whose columns it has."""
+    files = numbered(4, 2)
+    files["all_cats_benchmark.csv"] = files.pop("sampleSubmission.csv").replace(b"1,", b"7,").replace(b"2,", b"8,")
+    files |= {f"test/{n}.png": png(100 + n) for n in (7, 8)}
+    found = read(write_folder(tmp_path, files))
+    assert (found.chosen["train_table"].value, len(found.train)) == ("trainLabels.csv", 4)
+    assert list(found.test["sample_id"]) == ["7", "8"]

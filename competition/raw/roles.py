@@ -31,7 +31,7 @@ MIN_GROUPS = 5  # fewer could not be spread over folds
 def role(name: str) -> str:
     """Tell from its file name, or else its folder's, what a table is for; "" where neither says it."""
     stem = PurePosixPath(name).stem.lower()
-    if re.search(r"(?<![a-z])sample(?!s)|sample[_ -]?submission|submission", stem) and "train" not in stem:
+    if re.search(r"(?<![a-z])sample(?!s)|sample[_ -]?submission|submission|benchmark$", stem) and "train" not in stem:
         return "sample_submission"
     said = [split for split in ("train", "test") if re.search(rf"(?<![a-z]){split}", stem)]
     if len(said) == 1:
