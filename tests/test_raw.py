@@ -809,3 +809,15 @@ def test_a_benchmark_is_a_sample_submission(tmp_path: Path) -> None:
     found = read(write_folder(tmp_path, files))
     assert (found.chosen["train_table"].value, len(found.train)) == ("trainLabels.csv", 4)
     assert list(found.test["sample_id"]) == ["7", "8"]
+
+
+def test_a_table_whose_label_column_nothing_tells_is_named(tmp_path: Path) -> None:
+    files = numbered(4, 2)
+    del files["trainLabels.csv"]
+    files["Entries.csv"] = csv("Image Index,Finding,View", *(f"{n}.png,{'ab'[n % 2]},PA" for n in range(1, 5)))
+    files["sampleSubmission.csv"] = csv("id,answer", "1,0", "2,0")
+    told = refusal(write_folder(tmp_path, files))
+    assert told.endswith(
+        "; Entries.csv names images: if it holds their labels, set data.label_column to one of its columns"
+    )
+    assert read(tmp_path, label_column="Finding").classes == ("a", "b")

@@ -260,10 +260,10 @@ def _read_train(
         known |= set(shown.values.columns) if shown else set()
         try:
             table = folders.read_folders(reader.source, params, reader.index.images, known, findings)
-        except CompetitionError:
+        except CompetitionError as error:
             for name in reader.tables.good([name for name in reader.tables.names if role(name) == "train"]):
                 _locate(reader, name, "train")  # says why its rows are not the labels
-            raise
+            raise CompetitionError(f"{error}{_unlabelled(reader)}") from None
         labels = from_cells(table["label"], separator="none", fractions=False, tell=lambda row, what: None, **options)
         for key in ("task", "label_separator"):
             if getattr(params, key) == "auto":
@@ -314,6 +314,17 @@ def _read_train(
     _check_numbers(reader, train, fold, weight, name)
     train["fold"] = train["fold"].map(lambda cell: str(int(float(cell))) if cell else "")  # 1 and 1.0 are one fold
     return train, labels, names
+
+
+def _unlabelled(reader: _Reader) -> str:
+    """Tell of a table that names images, and was left aside because nothing says which of its columns is the label."""
+    if (reader.params.train_table, reader.params.label_column) != ("auto", "auto"):
+        return ""
+    for name in reader.tables.good([name for name in reader.tables.names if not role(name)]):
+        table, column = reader.tables.get(name), reader.tables.file_column(name)
+        if column is not None and len(table.columns) > 1 and reader.index.share(table[column]) >= 0.5:
+            return f"; {name} names images: if it holds their labels, set data.label_column to one of its columns"
+    return ""
 
 
 def _choose_train(
