@@ -821,3 +821,12 @@ def test_a_table_whose_label_column_nothing_tells_is_named(tmp_path: Path) -> No
         "; Entries.csv names images: if it holds their labels, set data.label_column to one of its columns"
     )
     assert read(tmp_path, label_column="Finding").classes == ("a", "b")
+
+
+def test_groups_in_another_table_are_told(tmp_path: Path) -> None:
+    """As at DrivenData: the site stands beside the file, in another table than the labels."""
+    files = numbered(12, 2)
+    files["train_features.csv"] = csv("id,filepath,site", *(f"{n},train/{n}.png,S{n // 2}" for n in range(1, 13)))
+    found = read(write_folder(tmp_path, files), train_table="trainLabels.csv")
+    assert found.chosen["group_column"].value == "none"
+    assert any("train_features.csv has the column 'site'" in note for note in found.notes)

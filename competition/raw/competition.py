@@ -13,7 +13,7 @@ from competition.raw import folders
 from competition.raw.forms import Form, Shown, find_form, guess_metric, read_metric, show, two_sided
 from competition.raw.found import Findings, Found, Surety
 from competition.raw.labels import Labels, from_cells, from_columns, is_number, is_whole, join
-from competition.raw.matching import ImageIndex, Match, is_in
+from competition.raw.matching import PROBE, ImageIndex, Match, is_in
 from competition.raw.roles import (
     FOLD_NAMES,
     GROUP_NAMES,
@@ -448,7 +448,26 @@ def _group(reader: _Reader, table: pd.DataFrame, rows: _Rows, taken: set[str | N
             reader.findings.choose("group_column", column, "sure" if called else "likely", why)
             return column
     reader.findings.choose("group_column", "none", "likely", "no column is called like one")
+    _tell_groups_elsewhere(reader, table[rows.id_column], rows.name)
     return None
+
+
+def _tell_groups_elsewhere(reader: _Reader, ids: pd.Series, name: str) -> None:
+    """Note a column of another table that is called like a group and says of the same samples where they belong."""
+    wanted = set(ids.head(PROBE))
+    others = [
+        other for other in reader.tables.names if other not in name.split(" and ") and role(other) in ("train", "")
+    ]
+    for other in reader.tables.good(others):
+        table = reader.tables.get(other)
+        column = named_column(table, GROUP_NAMES, set())
+        if column is None or not MIN_GROUPS <= table[column].nunique() < len(table):
+            continue
+        if any(wanted <= known for known in reader.tables.keys(other).values()):
+            reader.findings.notes.append(
+                f"{other} has the column {column!r}, which may be groups that should share a fold: not used; write it "
+                f"into {name} to have that"
+            )
 
 
 def _tell_aside(reader: _Reader, table: pd.DataFrame, used: set[str | None], test: pd.DataFrame | None) -> None:
