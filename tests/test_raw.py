@@ -777,6 +777,9 @@ def test_the_column_whose_values_the_submission_shows_is_the_label(tmp_path: Pat
     found = read(write_folder(tmp_path / "unknown", files))
     assert (found.chosen["label_column"].value, found.chosen["submission"].surety) == ("species", "guess")
     assert any("shows 'x y', which is no class" in note for note in found.notes)
+    files["trainLabels.csv"] = csv("id,category", *(f"{n},{n % 3}" for n in range(1, 9)))
+    files["sampleSubmission.csv"] = csv("id,category", "1,177", "2,35")  # drawn, as in iWildCam 2020
+    assert read(write_folder(tmp_path / "drawn", files)).chosen["submission"].surety == "likely"
 
 
 def test_a_group_that_only_train_has_is_not_surely_the_label(tmp_path: Path) -> None:

@@ -174,9 +174,10 @@ def _kind(shown: Shown, labels: Labels, metric: str) -> tuple[str, int, str]:
 
 
 def _foreign(shown: Shown, labels: Labels) -> str:
-    """Return an answer of the sample submission, where none that it shows is a class; else ""."""
+    """Return an answer of the sample submission, where none that it shows is a class; else "", also where all are whole
+    numbers, which many competitions draw."""
     cells = {cell.strip() for column in shown.values for cell in shown.values[column].unique()} - {""}
-    return "" if cells & set(labels.classes) else min(cells, default="")
+    return "" if cells & set(labels.classes) or all(map(is_whole, cells)) else min(cells)
 
 
 def _ranked(cell: str, classes: Sequence[str]) -> bool:
