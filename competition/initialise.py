@@ -46,6 +46,8 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
     written = read_yaml(params, _yaml())
     _check(download, params, written, metric)
     root = _root(download, params)
+    if root != root.encode(errors="replace").decode():
+        raise CompetitionError(f"{root!r} is not UTF-8, and so no path that {params} can hold; rename it")
     data = _open_minded(root, metric)
     with tempfile.TemporaryDirectory(dir=params.absolute().parent, prefix=".init-") as scratch:
         source = open_source(download, Path(scratch))

@@ -93,14 +93,17 @@ def read_yaml(path: Path, yaml: YAML) -> dict[Any, Any]:
     """
     try:
         raw = yaml.load(path.read_text(encoding="utf-8-sig"))
+        json.dumps(raw, default=str, skipkeys=True)  # fails where an alias names what it stands in
     except FileNotFoundError:
         raise CompetitionError(
             f"{path} is missing; run the command in the project's folder, or pass --params"
         ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:  # ValueError: a date 2024-13-45, 5,000 digits, no UTF-8
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or str(error).partition("; use sys.")[0].splitlines()[0]
+        if isinstance(error, RecursionError) or problem == "Circular reference detected":
+            problem = "it is nested too deep, or an alias names what it stands in"
         raise CompetitionError(f"{path} is not valid YAML{where}: {problem}") from None
     if not isinstance(raw, dict):
         raise CompetitionError(f"{path} holds no sections; expected {', '.join(Params.model_fields)}")

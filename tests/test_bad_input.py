@@ -461,14 +461,8 @@ def full(*arguments: Any) -> NoReturn:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def write_chunk_on_a_full_disk(chunk: Any) -> Any:
-    """Stand for ``images._write_chunk`` in the worker processes, which a monkeypatch does not reach."""
-    images.write_rows = full
-    return images._write_chunk(chunk)
-
-
 def test_disk_that_fills_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_write_chunk", write_chunk_on_a_full_disk)
+    monkeypatch.setattr(images, "write_rows", full)
     told = command(home)
     assert "no space is left" in told
     assert "make room" in told

@@ -136,6 +136,15 @@ def test_a_mistyped_path_leaves_the_parameters(tmp_path: Path) -> None:
     assert params.read_text() == (ROOT / "params.yaml").read_text()
 
 
+def test_a_path_that_params_cannot_hold_is_refused(tmp_path: Path) -> None:
+    params, download = tmp_path / "params.yaml", tmp_path / os.fsdecode(b"caf\xe9")
+    params.write_text((ROOT / "params.yaml").read_text())
+    write_folder(download, gala())
+    with pytest.raises(CompetitionError, match=r"caf\\udce9' is not UTF-8, .*; rename it"):
+        initialise(download, params, None)
+    assert params.read_text() == (ROOT / "params.yaml").read_text()
+
+
 def test_other_lines_and_their_ends_stay(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     text = (ROOT / "params.yaml").read_text()
@@ -154,6 +163,9 @@ def test_other_lines_and_their_ends_stay(tmp_path: Path) -> None:
         (b"seed: [1", r"params\.yaml is not valid YAML in line 1: "),
         (b"seed: 1\nseed: 2\n", r"params\.yaml is not valid YAML in line 2: found duplicate key"),
         (b"seed: 1 # \xe9\n", r"params\.yaml is not valid YAML: "),
+        (b"data: " + b"[" * 3000 + b"]" * 3000, r"params\.yaml is not valid YAML: it is nested too deep"),
+        (b"seed: " + b"9" * 5000, r"params\.yaml is not valid YAML: .*4300 digits.*value has 5000 digits$"),
+        (b"seed: 2024-13-45", r"params\.yaml is not valid YAML: month must be in 1\.\.12"),
         (b"- 1\n", r"params\.yaml holds no sections"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 
 from competition.errors import CompetitionError
 from competition.raw.found import Findings
-from competition.raw.labels import Labels, from_cells, from_columns, natural
+from competition.raw.labels import Labels, consecutive, from_cells, from_columns, natural
 
 
 def read(cells: list[str], **changed: object) -> tuple[Labels, list[str]]:
@@ -38,6 +38,7 @@ CELLS = {
     "comma tags": (["a, b", "b, c", "a, c", "a, b, c"], "multilabel", ("a", "b", "c"), ","),
     "pipe tags": (["No Finding", "Mass|Fluid", "Fluid", "Mass"], "multilabel", ("Fluid", "Mass", "No Finding"), "|"),
     "numbered tags": (["448 782", "2429 448", "782", "448"], "multilabel", ("448", "782", "2429"), " "),
+    "more digits than Python reads": (["9" * 5000, "1"], "multiclass", ("1", "9" * 5000), ""),
     "fractions": (["1.5", "2", "3.25"], "regression", ("label",), ""),
 }
 
@@ -128,3 +129,10 @@ def test_a_number_that_is_read_as_infinity_is_none() -> None:
     labels, told = read(["1.5", "1e999", "-1e999", "2"], task="regression")
     assert labels.texts == ["1.5", None, None, "2"]
     assert told[0] == "1 has the label '1e999'; expected a number"
+
+
+@pytest.mark.parametrize(
+    ("cells", "first"), [(["1", "2", "3"], 1), (["0"], 0), (["2", "3"], None), (["1", "3"], None), (["9" * 5000], None)]
+)
+def test_rows_that_are_counted(cells: list[str], first: int | None) -> None:
+    assert consecutive(pd.Series(cells)) == first

@@ -199,7 +199,11 @@ def test_yaml_1_2_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
-    [("seed: 1 ", "seed: [1 ", "not valid YAML in line"), ("seed: 1 ", "seed: 1\nseed: 2 ", "duplicate key")],
+    [
+        ("seed: 1 ", "seed: [1 ", "not valid YAML in line"),
+        ("seed: 1 ", "seed: 1\nseed: 2 ", "duplicate key"),
+        ("merge_classes: {}", "merge_classes: &a {cat: *a}", "an alias names what it stands in"),
+    ],
 )
 def test_broken_yaml(tmp_path: Path, old: str, new: str, told: str) -> None:
     with pytest.raises(CompetitionError, match=told):

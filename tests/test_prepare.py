@@ -188,6 +188,27 @@ def test_given_folds_are_used(tmp_path: Path) -> None:
         run(tmp_path / "four", files, folds=4)
 
 
+def test_given_folds_are_counted_as_numbers(tmp_path: Path) -> None:
+    files = competition({"fold": [str(n % 3) if n < 12 else f"{n % 3}.0" for n in range(24)]})
+    assert list(run(tmp_path, files)["train"]["fold"]) == [str(n % 3) for n in range(24)]
+
+
+def test_given_folds_are_counted_without_what_is_left_out(tmp_path: Path) -> None:
+    """A fold all of whose images are damaged is none any more; where that is an error, it is told before the folds."""
+    files = competition({"fold": [str(n % 4) if n < 8 else str(n % 2) for n in range(24)]})
+    gone = [n for n in range(24) if n < 8 and n % 4 == 3]
+    files |= {f"train/{n}.png": b"damaged" for n in gone}
+    done = run(tmp_path / "damaged", files, folds=3, bad_samples="drop")
+    assert len(done["train"]) == 24 - len(gone)
+    assert set(done["train"]["fold"]) == {"0", "1", "2"}
+    with pytest.raises(CompetitionError, match=r"the fold column holds 3 folds, .* set data\.fold_column: none"):
+        run(tmp_path / "four", files, folds=4, bad_samples="drop")
+    files = {name: data for name, data in files.items() if data != b"damaged"}
+    assert len(run(tmp_path / "missing", files, folds=3, bad_samples="drop")["train"]) == 24 - len(gone)
+    with pytest.raises(CompetitionError, match="2 bad samples"):
+        run(tmp_path / "told", files, folds=4)
+
+
 @pytest.mark.parametrize(("factor", "told"), [(16, "12 bits or fewer"), (1, "8 bits or fewer"), (256, None)])
 def test_16_bits_that_are_fewer_are_told(tmp_path: Path, factor: int, told: str | None) -> None:
     """A scanner's 12 bits in files of 16 come out nearly black, which nobody would see in the scores alone."""

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 import tarfile
 import time
 import unicodedata
@@ -711,3 +712,142 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     (root / "train").symlink_to(elsewhere)
     (root / "train" / "a" / "round").symlink_to(elsewhere)
     assert open_source(root).files == ("test/3.png", "train/a/1.png", "train/b/2.png")
+
+
+# How sure it is ---------------------------------------------------------------------------------------------------
+
+
+def test_two_columns_of_images_that_could_both_be_meant_are_a_guess(tmp_path: Path) -> None:
+    files = numbered(4, 2) | {f"train/r{n}.png": png(50 + n) for n in range(1, 5)}
+    rows = [f"{n}.png,r{n}.png,{'cat' if n % 2 else 'dog'}" for n in range(1, 5)]
+    root = write_folder(tmp_path, files | {"trainLabels.csv": csv("left,right,label", *rows)})
+    chosen = read(root).chosen
+    assert (chosen["id_column"].value, chosen["id_column"].surety) == ("left", "guess")
+    assert "'right' could be it as well" in chosen["file_column"].why
+    assert chosen["train_folder"].surety == "sure"
+    assert read(root, file_column="right").chosen["file_column"].surety == "given"
+
+
+@pytest.mark.parametrize("names", [("name", "copy"), ("id", "image")], ids=["the same names", "other names"])
+def test_a_second_column_of_the_images_that_decides_nothing_leaves_it_sure(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    files = numbered(4, 2)
+    second = "" if "copy" in names else ".png"
+    rows = [f"{n},{n}{second},{'cat' if n % 2 else 'dog'}" for n in range(1, 5)]
+    root = write_folder(tmp_path, files | {"trainLabels.csv": csv(f"{','.join(names)},label", *rows)})
+    assert read(root).chosen["file_column"].surety == "sure"
+
+
+def test_two_folders_of_images_of_the_same_names_are_a_guess(tmp_path: Path) -> None:
+    files = numbered(4, 2)
+    for split in ("train", "test"):
+        files |= {f"{kind}/{name}": data for kind in ("near", "rgb") for name, data in files.items()
+                  if name.startswith(split)}  # fmt: skip
+    files = {name: data for name, data in files.items() if not name.startswith(("train/", "test/"))}
+    root = write_folder(tmp_path, files)
+    found = read(root)
+    for split in ("train", "test"):
+        chosen = found.chosen[f"{split}_folder"]
+        assert (chosen.value, chosen.surety) == (f"rgb/{split}", "guess")
+        assert chosen.why.endswith(f"so does near/{split}")
+    assert found.chosen["id_column"].surety == "sure"
+    assert read(root, train_folder="near/train").chosen["train_folder"].surety == "given"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (b"id,label\n", b'id,"la\rbel"\n', r"the column 'la\\rbel' holds a carriage return"),
+        (b"cat", b'"c\rat"', r"the class 'c\\rat' holds a carriage return"),
+        (b"2,", b'"\r2",', r"the id '\\r2' holds a carriage return"),
+    ],
+)
+def test_a_carriage_return_is_refused(tmp_path: Path, old: bytes, new: bytes, told: str) -> None:
+    """Python writes it into a CSV file without quotes, and no reader takes it for a part of its cell."""
+    files = numbered(4, 2)
+    files |= {name: files[name].replace(old, new) for name in ("trainLabels.csv", "sampleSubmission.csv")}
+    assert re.search(told, refusal(write_folder(tmp_path, files)))
+
+
+def test_two_test_folders_that_no_table_lists_are_a_guess(tmp_path: Path) -> None:
+    files = {name: data for name, data in numbered(4, 2).items() if not name.startswith("test/")}
+    del files["sampleSubmission.csv"]
+    files |= {f"{kind}_test/{n}.png": png(100 + n) for kind, n in (("private", 1), ("public", 2))}
+    root = write_folder(tmp_path, files)
+    found = read(root).chosen["test_folder"]
+    assert (found.value, found.surety, found.why) == (
+        "private_test", "guess", "holds 1 images; public_test could be it as well"
+    )  # fmt: skip
+    assert read(root, test_folder="public_test").chosen["test_folder"].surety == "given"
+
+
+def test_the_column_whose_values_the_submission_shows_is_the_label(tmp_path: Path) -> None:
+    """As in Happywhale: species is called like a label, and individuals are wanted."""
+    files = numbered(8, 2)
+    rows = [f"{n},{'whale' if n % 2 else 'dolphin'},{n % 3}a{n % 3}" for n in range(1, 9)]
+    files["trainLabels.csv"] = csv("id,species,individual_id", *rows)
+    files["sampleSubmission.csv"] = csv("id,predictions", "1,0a0 1a1 2a2", "2,0a0 1a1 2a2")
+    found = read(write_folder(tmp_path / "shown", files))
+    assert (found.chosen["label_column"].value, found.chosen["label_column"].surety) == ("individual_id", "sure")
+    assert (found.form.kind, found.classes) == ("ranking", ("0a0", "1a1", "2a2"))
+    files["sampleSubmission.csv"] = csv("id,predictions", "1,x y", "2,x y")
+    found = read(write_folder(tmp_path / "unknown", files))
+    assert (found.chosen["label_column"].value, found.chosen["submission"].surety) == ("species", "guess")
+    assert any("shows 'x y', which is no class" in note for note in found.notes)
+    files["trainLabels.csv"] = csv("id,category", *(f"{n},{n % 3}" for n in range(1, 9)))
+    files["sampleSubmission.csv"] = csv("id,category", "1,177", "2,35")  # drawn, as in iWildCam 2020
+    assert read(write_folder(tmp_path / "drawn", files)).chosen["submission"].surety == "likely"
+
+
+def test_a_group_that_only_train_has_is_not_surely_the_label(tmp_path: Path) -> None:
+    """As in ISIC 2019: metadata beside the labels, with the lesion in train only."""
+    files = {name: data for name, data in numbered(8, 2).items() if not name.endswith(".csv")}
+    files["Training_Labels.csv"] = csv("image,MEL,NV", *(f"{n},{n % 2}.0,{1 - n % 2}.0" for n in range(1, 9)))
+    files["Training_Metadata.csv"] = csv("image,age,lesion_id", *(f"{n},5{n},L{n // 2}" for n in range(1, 9)))
+    files["Test_Metadata.csv"] = csv("image,age", "1,51", "2,52")
+    root = write_folder(tmp_path, files)
+    found = read(root)
+    assert (found.chosen["train_table"].value, found.classes) == ("Training_Labels.csv", ("MEL", "NV"))
+    alone = read(root, train_table="Training_Metadata.csv").chosen["label_column"]
+    assert (alone.value, alone.surety) == ("lesion_id", "guess")
+
+
+def test_flags_that_the_test_table_has_too(tmp_path: Path) -> None:
+    """As Roboflow exports them: a table of the same columns in the folder of each split."""
+    files = {name: data for name, data in numbered(4, 2).items() if not name.endswith(".csv")}
+    files["train/_classes.csv"] = csv("filename, cat, dog", *(f"{n}.png, {n % 2}, {int(n > 2)}" for n in range(1, 5)))
+    files["test/_classes.csv"] = csv("filename, cat, dog", "1.png, 0, 1", "2.png, 1, 0")
+    found = read(write_folder(tmp_path, files))
+    assert (found.task, found.chosen["label_column"].surety) == ("multilabel", "guess")
+
+
+def test_a_benchmark_is_a_sample_submission(tmp_path: Path) -> None:
+    """And no piece of the training table, whose columns it has."""
+    files = numbered(4, 2)
+    files["all_cats_benchmark.csv"] = files.pop("sampleSubmission.csv").replace(b"1,", b"7,").replace(b"2,", b"8,")
+    files |= {f"test/{n}.png": png(100 + n) for n in (7, 8)}
+    found = read(write_folder(tmp_path, files))
+    assert (found.chosen["train_table"].value, len(found.train)) == ("trainLabels.csv", 4)
+    assert list(found.test["sample_id"]) == ["7", "8"]
+
+
+def test_a_table_whose_label_column_nothing_tells_is_named(tmp_path: Path) -> None:
+    files = numbered(4, 2)
+    del files["trainLabels.csv"]
+    files["Entries.csv"] = csv("Image Index,Finding,View", *(f"{n}.png,{'ab'[n % 2]},PA" for n in range(1, 5)))
+    files["sampleSubmission.csv"] = csv("id,answer", "1,0", "2,0")
+    told = refusal(write_folder(tmp_path, files))
+    assert told.endswith(
+        "; Entries.csv names images: if it holds their labels, set data.label_column to one of its columns"
+    )
+    assert read(tmp_path, label_column="Finding").classes == ("a", "b")
+
+
+def test_groups_in_another_table_are_told(tmp_path: Path) -> None:
+    """As at DrivenData: the site stands beside the file, in another table than the labels."""
+    files = numbered(12, 2)
+    files["train_features.csv"] = csv("id,filepath,site", *(f"{n},train/{n}.png,S{n // 2}" for n in range(1, 13)))
+    found = read(write_folder(tmp_path, files), train_table="trainLabels.csv")
+    assert found.chosen["group_column"].value == "none"
+    assert any("train_features.csv has the column 'site'" in note for note in found.notes)

@@ -13,7 +13,7 @@ from competition.raw import folders
 from competition.raw.forms import Form, Shown, find_form, guess_metric, read_metric, show, two_sided
 from competition.raw.found import Findings, Found, Surety
 from competition.raw.labels import Labels, from_cells, from_columns, is_number, is_whole, join
-from competition.raw.matching import ImageIndex, Match, is_in
+from competition.raw.matching import PROBE, ImageIndex, Match, is_in
 from competition.raw.roles import (
     FOLD_NAMES,
     GROUP_NAMES,
@@ -116,6 +116,7 @@ def read_competition(source: Source, params: DataParams, guess: bool = False) ->
     _check_apart(source, train, test)
     _find_unlisted(reader, train, test)
     train = _without_problems(reader, train, labels)
+    _check_returns(source, train, test, labels.classes, form.columns)
     return Competition(
         train=train,
         test=test,
@@ -254,7 +255,7 @@ def _read_train(
     rows = _choose_train(reader, shown, test, sample)
     if rows is None:
         return _read_train_folders(reader, shown)
-    return _read_train_table(reader, rows, shown, test, guess)
+    return _read_train_table(reader, rows, shown, test, sample, guess)
 
 
 def _read_train_folders(reader: _Reader, shown: Shown | None) -> tuple[pd.DataFrame, Labels, list[str]]:
@@ -262,10 +263,10 @@ def _read_train_folders(reader: _Reader, shown: Shown | None) -> tuple[pd.DataFr
     known = {*shown.cells, *shown.values.columns} if shown else set()
     try:
         table = folders.read_folders(reader.source, params, reader.index.images, known, findings)
-    except CompetitionError:
+    except CompetitionError as error:
         for name in reader.tables.good([name for name in reader.tables.names if role(name) == "train"]):
             _locate(reader, name, "train")  # says why its rows are not the labels
-        raise
+        raise CompetitionError(f"{error}{_unlabelled(reader)}") from None
     labels = from_cells(
         table["label"],
         task=params.task,
@@ -283,7 +284,12 @@ def _read_train_folders(reader: _Reader, shown: Shown | None) -> tuple[pd.DataFr
 
 
 def _read_train_table(
-    reader: _Reader, rows: _Rows, shown: Shown | None, test: pd.DataFrame | None, guess: bool
+    reader: _Reader,
+    rows: _Rows,
+    shown: Shown | None,
+    test: pd.DataFrame | None,
+    sample: _Rows | None,
+    guess: bool,
 ) -> tuple[pd.DataFrame, Labels, list[str]]:
     params, table, name = reader.params, rows.table, rows.name
     fold, weight = (_named(reader, table, key, names) for key, names in
@@ -299,13 +305,14 @@ def _read_train_table(
             f"{match.folder or reader.source.path}; check data.root, data.id_column and data.train_folder"
         )
     labels = _labels(reader, rows, names, shown, guess)
-    _tell_place(reader, rows, match)
+    _tell_place(reader, rows, match, sample)
     _tell_aside(reader, table, {*taken, *names, group}, test)
     train = pd.DataFrame({"sample_id": table[rows.id_column], "label": labels.texts})
     for key, found in (("group", group), ("fold", fold), ("weight", weight)):
         train[key] = table[found] if found else ""
     train["file"] = _files(table[rows.id_column], rows.files, match, name, reader.findings.problems)
     _check_numbers(train, fold, weight, name)
+    train["fold"] = train["fold"].map(lambda cell: str(int(float(cell))) if cell else "")  # 1 and 1.0 are one fold
     return train, labels, names
 
 
@@ -324,18 +331,32 @@ def _labels(reader: _Reader, rows: _Rows, names: list[str], shown: Shown | None,
     return from_cells(table[names[0]], separator=params.label_separator, fractions=fractions, **options)
 
 
-def _tell_place(reader: _Reader, rows: _Rows, match: Match) -> None:
+def _tell_place(reader: _Reader, rows: _Rows, match: Match, sample: _Rows | None) -> None:
     """Tell the folder of the images and the columns that name them."""
     params, findings = reader.params, reader.findings
     given = params.train_folder != "auto"
-    findings.choose("train_folder", match.folder or ".", "given" if given else _sure(match), _hits(match))
+    surety: Surety = "given" if given else "guess" if match.rivals else _sure(match)
+    findings.choose("train_folder", match.folder or ".", surety, _hits(match))
     if rows.linked:
         findings.choose("file_column", "auto", "sure", "another table names the files")
     for key, column in (("id_column", rows.id_column), ("file_column", rows.file_column)):
         if key == "file_column" and rows.linked:
             continue
-        why = f"as {rows.table[column].iloc[0]!r}"
-        findings.choose(key, column, "given" if getattr(params, key) != "auto" else _sure(match), why)
+        why, surety = f"as {rows.table[column].iloc[0]!r}", _sure(match)
+        if rivals := _rival_columns(reader, rows, column, sample):
+            why, surety = f"{why}; {' and '.join(map(repr, rivals))} could be it as well", "guess"
+        findings.choose(key, column, "given" if getattr(params, key) != "auto" else surety, why)
+
+
+def _unlabelled(reader: _Reader) -> str:
+    """Tell of a table that names images, and was left aside because nothing says which of its columns is the label."""
+    if (reader.params.train_table, reader.params.label_column) != ("auto", "auto"):
+        return ""
+    for name in reader.tables.good([name for name in reader.tables.names if not role(name)]):
+        table, column = reader.tables.get(name), reader.tables.file_column(name)
+        if column is not None and len(table.columns) > 1 and reader.index.share(table[column]) >= 0.5:
+            return f"; {name} names images: if it holds their labels, set data.label_column to one of its columns"
+    return ""
 
 
 def _choose_train(
@@ -479,7 +500,26 @@ def _group(reader: _Reader, table: pd.DataFrame, rows: _Rows, taken: set[str | N
             reader.findings.choose("group_column", column, "sure" if called else "likely", why)
             return column
     reader.findings.choose("group_column", "none", "likely", "no column is called like one")
+    _tell_groups_elsewhere(reader, table[rows.id_column], rows.name)
     return None
+
+
+def _tell_groups_elsewhere(reader: _Reader, ids: pd.Series, name: str) -> None:
+    """Note a column of another table that is called like a group and says of the same samples where they belong."""
+    wanted = set(ids.head(PROBE))
+    others = [
+        other for other in reader.tables.names if other not in name.split(" and ") and role(other) in ("train", "")
+    ]
+    for other in reader.tables.good(others):
+        table = reader.tables.get(other)
+        column = named_column(table, GROUP_NAMES, set())
+        if column is None or not MIN_GROUPS <= table[column].nunique() < len(table):
+            continue
+        if any(wanted <= known for known in reader.tables.keys(other).values()):
+            reader.findings.notes.append(
+                f"{other} has the column {column!r}, which may be groups that should share a fold: not used; write it "
+                f"into {name} to have that"
+            )
 
 
 def _tell_aside(reader: _Reader, table: pd.DataFrame, used: set[str | None], test: pd.DataFrame | None) -> None:
@@ -494,12 +534,22 @@ def _tell_aside(reader: _Reader, table: pd.DataFrame, used: set[str | None], tes
             reader.findings.notes.append(f"columns {', '.join(columns[:SHOWN_COLUMNS])}{more}: {why}")
 
 
+def _rival_columns(reader: _Reader, rows: _Rows, column: str, sample: _Rows | None) -> list[str]:
+    """Name the columns that hold other names of images and could be this one as well."""
+    params = reader.params
+    if (params.id_column, params.file_column) != ("auto", "auto") or rows.linked or column != rows.file_column:
+        return []
+    columns = reader.index.file_columns(rows.table, sample.id_column if sample else "")
+    return [other for other in columns if other != column and not rows.table[other].equals(rows.table[column])]
+
+
 def _sure(match: Match) -> Surety:
     return "sure" if match.hits == len(match.files) else "likely"
 
 
 def _hits(match: Match) -> str:
-    return f"holds {match.hits:,} of {len(match.files):,} images"
+    beside = f"; so does {' and '.join(match.rivals)}" if match.rivals else ""
+    return f"holds {match.hits:,} of {len(match.files):,} images{beside}"
 
 
 def _files(ids: pd.Series, names: pd.Series, match: Match, table_name: str, problems: list[str]) -> list[str]:
@@ -549,7 +599,8 @@ def _read_test(
         raise CompetitionError(f"{rows.name}: {len(repeated)} ids stand there twice, first {repeated.iloc[0]!r}")
     match = reader.index.match(rows.files, "test", folders.given_folder(reader.source, reader.params, "test"))
     given = reader.params.test_folder != "auto"
-    reader.findings.choose("test_folder", match.folder or ".", "given" if given else _sure(match), _hits(match))
+    surety: Surety = "given" if given else "guess" if match.rivals else _sure(match)
+    reader.findings.choose("test_folder", match.folder or ".", surety, _hits(match))
     problems = reader.findings.test_problems
     test = pd.DataFrame({"sample_id": ids, "file": _files(ids, rows.files, match, rows.name, problems)})
     test["problem"] = test["file"].map(lambda file: "" if file else MISSING)
@@ -610,8 +661,13 @@ def _read_test_folder(reader: _Reader) -> pd.DataFrame:
             f"{reader.source.path} has no test images: neither a sample submission, nor a table with test in its name, "
             "nor a folder called test; set data.test_table or data.test_folder in params.yaml"
         )
-    given = reader.params.test_folder != "auto"
-    reader.findings.choose("test_folder", folder, "given" if given else "likely", f"holds {len(files):,} images")
+    why = f"holds {len(files):,} images"
+    surety: Surety = "likely"
+    if reader.params.test_folder != "auto":
+        surety = "given"
+    elif rivals := folders.test_folders(reader.source, reader.index.images)[1:]:
+        why, surety = f"{why}; {' and '.join(rivals)} could be it as well", "guess"
+    reader.findings.choose("test_folder", folder, surety, why)
     return pd.DataFrame(
         {"sample_id": [file.removeprefix(f"{folder}/") for file in files], "file": files, "problem": ""}
     )
@@ -672,6 +728,25 @@ def _check_apart(source: Source, train: pd.DataFrame, test: pd.DataFrame) -> Non
             f"{source.path}: {len(both)} images would be both training and test samples, first {both[0]}; "
             "set data.train_folder and data.test_folder in params.yaml"
         )
+
+
+def _check_returns(
+    source: Source, train: pd.DataFrame, test: pd.DataFrame, classes: tuple[str, ...], columns: tuple[str, ...]
+) -> None:
+    """Refuse carriage returns: no quotes stand around them in a CSV file, where readers take them for a line's end."""
+    for what, texts in (
+        ("id", pd.concat([train["sample_id"], test["sample_id"]])),
+        ("file", pd.concat([train["file"], test["file"]])),
+        ("group", train["group"]),
+        ("class", pd.Series(classes, dtype=str)),
+        ("column", pd.Series(columns, dtype=str)),
+    ):
+        returning = texts[texts.str.contains("\r", regex=False)]
+        if len(returning):
+            raise CompetitionError(
+                f"{source.path}: the {what} {returning.iloc[0]!r} holds a carriage return, which would end its line in "
+                f"the submission; {len(returning)} of {len(texts)} do; take them out"
+            )
 
 
 def _find_unlisted(reader: _Reader, train: pd.DataFrame, test: pd.DataFrame) -> None:

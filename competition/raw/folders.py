@@ -35,15 +35,19 @@ def given_folder(source: Source, params: DataParams, split: str) -> str | None:
 
 
 def test_folder(source: Source, params: DataParams, images: Iterable[str]) -> str | None:
-    """Return the folder of the test images: the one given, else the topmost that says test and holds an image, and one
-    in a folder that says train only where there is no other."""
+    """Return the folder of the test images: the one given, else the first of `test_folders`."""
     given = given_folder(source, params, "test")
-    if given is not None:
-        return given
+    return given if given is not None else next(iter(test_folders(source, images)), None)
+
+
+def test_folders(source: Source, images: Iterable[str]) -> list[str]:
+    """List the topmost folders that say test and hold an image; those in one that says train only where there are no
+    others."""
     holding = _holding(images)
     named = [folder for folder in source.folders if says("test", folder) and folder in holding]
-    apart = [folder for folder in named if _is_apart(folder)]
-    return min(apart or named, key=lambda name: (name.count("/"), name), default=None)
+    named = [folder for folder in named if _is_apart(folder)] or named
+    topmost = min((folder.count("/") for folder in named), default=0)
+    return sorted(folder for folder in named if folder.count("/") == topmost)
 
 
 def _is_apart(folder: str) -> bool:

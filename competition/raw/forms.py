@@ -116,12 +116,6 @@ def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, fin
             f"the submission is {kind} with {separator!r} between them, and the class {torn[0]!r} holds that; correct "
             "data.submission or data.label_separator"
         )
-    if kind in ("class", "flags") and shown.fractions and (foreign := _foreign(shown, labels)):
-        wanted = "a class" if kind == "class" else "0 or 1"
-        findings.notes.append(
-            f"the sample submission shows {foreign!r}, and ours has {wanted} there: correct data.metric or "
-            "data.submission"
-        )
     if kind == "index":
         _check_index(shown, labels, findings)
     if find_metric(metric or "accuracy").wants == "probabilities" and kind in ("class", "index", "flags", "tags"):
@@ -146,9 +140,13 @@ def _choose_kind(shown: Shown, labels: Labels, params: DataParams, metric: str, 
     kind, ranks, why = _kind(shown, labels, metric)
     if params.submission != "auto":
         kind = params.submission
+    foreign = _foreign(shown, labels, kind)
+    if foreign:
+        findings.notes.append(f"the sample submission shows {foreign}")
+    if params.submission != "auto":
         findings.choose("submission", kind, "given", "")
     else:
-        findings.choose("submission", kind, "likely" if len(shown.values) else "guess", why)
+        findings.choose("submission", kind, "likely" if len(shown.values) and not foreign else "guess", why)
     if kind not in _FITTING[labels.task]:
         raise CompetitionError(
             f"data.submission is {kind} and the task {labels.task}; expected one of {', '.join(_FITTING[labels.task])}"
@@ -181,6 +179,20 @@ def _kind(shown: Shown, labels: Labels, metric: str) -> tuple[str, int, str]:
     if cells and all(map(is_whole, cells)) and not any(map(is_whole, labels.classes)):
         return "index", 0, "whole numbers, where the classes are names"
     return "class", 0, "one class for each id"
+
+
+def _foreign(shown: Shown, labels: Labels, kind: str) -> str:
+    """Tell of an answer of the sample submission that ours cannot give, else ""; whole numbers are often but drawn."""
+    cells = {cell.strip() for cell in shown.cells} - {""}
+    odd = min((cell for cell in cells - {*labels.classes} if not is_whole(cell)), default=None)
+    if odd is None or kind not in ("class", "flags"):
+        return ""
+    if shown.fractions:
+        ours = "a class" if kind == "class" else "0 or 1"
+        return f"{odd!r}, and ours has {ours} there: correct data.metric or data.submission"
+    if kind == "flags" or cells & {*labels.classes}:  # many show some that train has not
+        return ""
+    return f"{odd!r}, which is no class of the labels: check data.label_column and data.submission"
 
 
 def _ranked(cell: str, classes: Sequence[str]) -> bool:
@@ -233,12 +245,6 @@ def _shown_separator(shown: Shown, labels: Labels) -> str:
         if split and all(len({tag.strip() for tag in tags} & set(labels.classes)) > 1 for tags in split):
             return separator
     return ""
-
-
-def _foreign(shown: Shown, labels: Labels) -> str | None:
-    """Find an answer of the sample submission that is no class, and no 0 or 1."""
-    cells = {cell.strip() for column in shown.values for cell in shown.values[column].unique()}
-    return min((cell for cell in cells - {*labels.classes} if not is_whole(cell)), default=None)
 
 
 def _check_index(shown: Shown, labels: Labels, findings: Findings) -> None:

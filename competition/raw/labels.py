@@ -171,7 +171,9 @@ def is_number(text: str) -> bool:
 
 
 def is_whole(text: str) -> bool:
-    return re.fullmatch(r"[-+]?\d+(\.0*)?", text.strip()) is not None
+    """Tell whether a cell holds a whole number; of at most 300 digits, for Python reads no 4,301 of them, and a float
+    holds none beyond 308."""
+    return re.fullmatch(r"[-+]?\d{1,300}(\.0*)?", text.strip()) is not None
 
 
 def to_whole(text: str) -> int:
@@ -232,7 +234,7 @@ def _example(texts: list[str], separator: str) -> str:
 
 def consecutive(values: pd.Series) -> int | None:
     """Return the first of whole numbers that count up by one, or None."""
-    if not len(values) or not all(re.fullmatch(r"\d+", value) for value in values):
+    if not len(values) or not all(re.fullmatch(r"\d{1,300}", value) for value in values):
         return None
     numbers = [int(value) for value in values]
     return numbers[0] if numbers[0] in (0, 1) and all(b - a == 1 for a, b in pairwise(numbers)) else None

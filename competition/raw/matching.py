@@ -32,10 +32,12 @@ class Match:
     Attributes:
         folder: the folder that holds the images of these ids; "" is the top.
         files: id -> the files it may mean there: one when all is well, none or several when not.
+        rivals: other folders that hold images of as many of these ids, and nothing tells which are meant.
     """
 
     folder: str
     files: dict[str, list[str]]
+    rivals: tuple[str, ...] = ()
 
     @property
     def hits(self) -> int:
@@ -103,14 +105,16 @@ class ImageIndex:
         both = any(0 < len(own[sample_id]) < len(files) for sample_id, files in found.items())
         if both or (folder is None and any(own.values())):
             found = own
+        rivals: tuple[str, ...] = ()
         if folder is None:
-            folder = self._folder(found, split)
-        return Match(folder, _inside(found, folder))
+            folder, rivals = self._folder(found, split)
+        return Match(folder, _inside(found, folder), rivals)
 
     def _split(self, file: str) -> str:
         return split_of(file.rpartition("/")[0], self._apart)
 
-    def _folder(self, found: dict[str, list[str]], split: str) -> str:
+    def _folder(self, found: dict[str, list[str]], split: str) -> tuple[str, tuple[str, ...]]:
+        """Return the folder that holds the most, and those beside it that do no less well but for depth and name."""
         hits: Counter[str] = Counter()
         for files in found.values():
             hits.update({folder for file in files for folder in ("", *parents(file))})
@@ -122,7 +126,10 @@ class ImageIndex:
         best = max(hits, key=rank, default="")
         plain = [name for name in hits if _asides(name) < _asides(best) and not is_in(best, name)
                  and hits[name] >= CLOSE * hits[best]]  # fmt: skip
-        return max(plain, key=rank, default=best)
+        chosen = max(plain, key=rank, default=best)
+        equal = [name for name in hits if rank(name)[:4] == rank(chosen)[:4] and _asides(name) == _asides(chosen)
+                 and name != chosen and not is_in(name, chosen) and not is_in(chosen, name)]  # fmt: skip
+        return chosen, tuple(sorted(set(equal) - {above for name in equal for above in parents(name)}))
 
     def share(self, values: pd.Series) -> float:
         """Return the share of the first values that name an image.
@@ -139,11 +146,16 @@ class ImageIndex:
         extensions is taken, then one that is not called like a row number, then the one with the most; of equals that
         called ``like``, then by name and what does not count up, then the first.
         """
+        return next(iter(self.file_columns(table, like)), None)
+
+    def file_columns(self, table: pd.DataFrame, like: str = "") -> list[str]:
+        """Name the column of the images first, as `file_column` chooses it, then those that only their share of images
+        or their place puts behind it."""
         share = {column: self.share(table[column]) for column in table.columns}
         most = max(share.values(), default=0)
         close = [column for column in share if share[column] >= CLOSE * most > 0]
         if len(close) < 2:
-            return next(iter(close), None)
+            return close
 
         def rank(column: str) -> tuple[object, ...]:
             name, cells = column.lower(), table[column].head(PROBE)
@@ -152,7 +164,10 @@ class ImageIndex:
             counter = name in COUNTERS and not named
             return not ASIDE.search(_spaced(column)), whole, not counter, share[column], named, _standing(column, cells)
 
-        return max(close, key=rank)
+        ranks = {column: rank(column) for column in close}
+        best = max(close, key=ranks.__getitem__)
+        known = ranks[best][:3] + ranks[best][4:]
+        return [best, *(other for other in close if other != best and ranks[other][:3] + ranks[other][4:] == known)]
 
     def names(self, cell: str) -> bool:
         """Tell whether a cell of a table is the whole name of an image, extension included."""

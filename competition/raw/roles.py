@@ -11,7 +11,7 @@ import pandas as pd
 
 from competition.errors import CompetitionError
 from competition.raw.forms import Shown, bare
-from competition.raw.labels import is_whole
+from competition.raw.labels import is_number, is_whole
 from competition.raw.matching import PROBE, ImageIndex, split_of
 from competition.raw.sources import Source
 from competition.raw.tables import read_table, table_names
@@ -21,7 +21,7 @@ LABEL_NAMES = ("label", "labels", "class", "target", "category_id", "category", 
                "category_name", "tags", "tag", "species", "breed", "diagnosis")  # fmt: skip
 # What columns of samples that belong together are called, without `_id`; the widest first: a place holds sequences.
 GROUP_NAMES = ("group", "patient", "subject", "driver", "person", "individual", "participant", "location", "site",
-               "sequence", "seq", "specimen")  # fmt: skip
+               "sequence", "seq", "specimen", "lesion")  # fmt: skip
 FOLD_NAMES = ("fold", "kfold")
 WEIGHT_NAMES = ("sample_weight", "sampleweight")
 MIN_GROUPS = 5  # fewer could not be spread over folds
@@ -31,7 +31,7 @@ MIN_GROUPS = 5  # fewer could not be spread over folds
 def role(name: str) -> str:
     """Tell from its file name, or else its folder's, what a table is for; "" where neither says it."""
     stem = PurePosixPath(name).stem.lower()
-    if re.search(r"(?<![a-z])sample(?!s)|sample[_ -]?submission|submission", stem) and "train" not in stem:
+    if re.search(r"(?<![a-z])sample(?!s)|sample[_ -]?submission|submission|benchmark$", stem) and "train" not in stem:
         return "sample_submission"
     said = [split for split in ("train", "test") if re.search(rf"(?<![a-z]){split}", stem)]
     if len(said) == 1:
@@ -164,7 +164,13 @@ def label_columns(
     untold = [column for column in others if test is None or column not in test.columns]
     told = {column.lower() for column in others} - {column.lower() for column in untold}
     if test is not None and len(test.columns) > 1 and len(untold) == 1 and not told & set(LABEL_NAMES):
+        if named_column(table[untold], GROUP_NAMES, set()):  # it may as well be a group, whose label is elsewhere
+            return untold, 0.6, "the one column that the test table lacks, but called like a group"
         return untold, 2, "the one column that the test table lacks"
+    if shown is not None and len(wanted) == 1:
+        holding = [column for column in others if _holds_answers(table[column], shown)]
+        if len(holding) == 1:
+            return holding, 2, "its values are those of the sample submission"
     whole = shown is not None and _whole(shown)
     for candidates in (untold, others):
         if len(wanted) == 1 and (alike := _alike(wanted[0], table[candidates], whole)):
@@ -175,10 +181,19 @@ def label_columns(
             return [(fitting or columns)[0]], 1, "by its name"
     if len(others) == 1:
         return others, 0.5, "the only other column"
-    flags = [column for column in untold if table[column].str.strip().isin(["0", "1", "0.0", "1.0"]).all()]
-    if len(flags) > 1 and len(flags) == len(untold):
-        return flags, 0.5, "columns of 0 and 1"
+    flags = [column for column in untold or others if table[column].str.strip().isin(["0", "1", "0.0", "1.0"]).all()]
+    if len(flags) > 1 and len(flags) == len(untold or others):
+        return flags, 0.75, "columns of 0 and 1"
     return [], 0, ""
+
+
+def _holds_answers(column: pd.Series, shown: Shown) -> bool:
+    """Tell whether a column holds all that the sample submission shows for answers, as cells or as words of them; never
+    where these are numbers, which could be of anything."""
+    cells = {cell.strip() for answers in shown.values for cell in shown.values[answers].head(PROBE)} - {""}
+    words = {word for cell in cells for word in cell.split()}
+    known = set(column[column.isin(cells | words)])
+    return not all(map(is_number, words)) and (cells <= known or words <= known)
 
 
 def _whole(shown: Shown) -> bool:

@@ -32,6 +32,7 @@ SHOWN_IMAGES = 10  # of each class
 SHOWN_PAIRS = 60  # of like images
 PAIRS_PER_LINE = 5
 TOLD_CLASSES = 10  # on the console; all are in report.json
+GIVEN_FOLDS = "correct prepare.folds, or set data.fold_column: none"
 COLUMNS = ["sample_id", "split", "row", "label", "fold", "group", "weight", "file", "problem"]
 
 
@@ -73,7 +74,7 @@ def prepare(params: PrepareParams, data: DataParams, *, out: Path, seed: int) ->
     with stage_folder(out) as folder:
         source = open_source(Path(data.root), folder / UNPACKED)
         competition = read_competition(source, data)
-        _check_folds(competition, params.folds)
+        _check_folds(competition, params)
         samples, decoded = _decode(source, competition, spec, folder)
         shutil.rmtree(folder / UNPACKED, ignore_errors=True)
         problems = competition.problems + list(decoded["train"].unreadable.values())
@@ -228,12 +229,15 @@ def _target(competition: Competition, train: pd.DataFrame) -> Target:
     return Target(competition.task, classes, low, high, at_least_one)
 
 
-def _check_folds(competition: Competition, folds: int) -> None:
-    given = competition.train["fold"]
-    if (given != "").any() and given.nunique() != folds:
+def _check_folds(competition: Competition, params: PrepareParams) -> None:
+    """Refuse, before anything is decoded, a number of given folds that leaving out samples cannot make right."""
+    given, choices = competition.train["fold"], (params.duplicates, params.conflicts, params.leaks, params.constant)
+    if not (given != "").any() or (competition.problems and params.bad_samples == "fail"):  # these are told first
+        return
+    fewer = given.nunique() > params.folds and "drop" in (params.bad_samples, *choices)
+    if given.nunique() != params.folds and not fewer:
         raise CompetitionError(
-            f"the fold column holds {given.nunique()} folds, and prepare.folds is {folds}; correct prepare.folds, or "
-            "set data.fold_column: none"
+            f"the fold column holds {given.nunique()} folds, and prepare.folds is {params.folds}; {GIVEN_FOLDS}"
         )
 
 
@@ -242,6 +246,7 @@ def _folds(train: pd.DataFrame, target: Target, truth: np.ndarray, folds: int, s
     grouped = bool((groups != "").any())
     try:
         if (train["fold"] != "").any():
+            remedy = GIVEN_FOLDS
             return given_folds(train["fold"].to_numpy(str), folds)
         if grouped:
             remedy = (
