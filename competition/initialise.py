@@ -68,9 +68,9 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
     folds = competition.train["fold"].nunique() if (competition.train["fold"] != "").any() else 0
     if isinstance(written.get("prepare"), dict):
         _fill(written["prepare"], size)
-        if folds > 1 and isinstance(written.get("train"), dict):
-            _fill(written["prepare"], {"folds": folds})
-            _fill(written["train"], {"folds": folds})
+    for section in ("prepare", "train") if folds > 1 else ():
+        if isinstance(written.get(section), dict):
+            _fill(written[section], {"folds": folds})
     _write(params, written)
     _show(chosen, values, competition, size, why)
     if folds > 1:

@@ -12,6 +12,7 @@ from competition import backend, environment
 from competition.reading import load
 from competition.search.training import Training
 from competition.state import keyed
+from competition.versions import cuda_versions
 from tests.conftest import ROOT
 
 
@@ -132,6 +133,7 @@ def test_the_state_belongs_to_the_cards_and_to_what_computes_on_them(
     monkeypatch.syspath_prepend(str(tmp_path))
     for version in ("9.1", "9.2"):
         (installed / "METADATA").write_text(f"Name: nvidia-cudnn-cu12\nVersion: {version}\n")
+        cuda_versions.cache_clear()
         keys.append(key(one))
         assert environment.describe(1)["packages"]["nvidia-cudnn-cu12"] == version
     assert len(set(keys)) == len(keys) == 6

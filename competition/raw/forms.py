@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -61,7 +62,7 @@ class Shown:
     counter_column: str
     values: pd.DataFrame
 
-    @property
+    @cached_property
     def cells(self) -> list[str]:
         """The different cells of each column of the answer."""
         return [cell for column in self.values for cell in self.values[column].unique()]
