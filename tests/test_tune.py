@@ -52,7 +52,7 @@ def copied(project: Project, folder: Path) -> Project:
 def test_models_that_cannot_be_built_have_no_forecast(ready: Project, tmp_path: Path) -> None:
     project = copied(ready, tmp_path)
     project.set(model__blocks=9)
-    done = project.run("compete", "tune", code=1, timeout=LIMIT_SECONDS)
+    done = project.here("tune", code=1)
     assert done.stdout.startswith("tune: no forecast, for no model drawn can be built")
     assert "points of tune.space that were drawn can be built, the first because layer " in done.stderr
 

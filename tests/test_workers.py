@@ -270,7 +270,15 @@ def test_the_trials_are_the_same_if_the_search_is_killed(
 def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
     """Four workers do as many trials as one; errors and dead processes are told and not waited for."""
     searching = Running(
-        {"folder": tmp_path / "four", "workers": 4, "seconds": 0, "tuner": "random", "trials": 44, "epochs": 1},
+        {
+            "folder": tmp_path / "four",
+            "workers": 4,
+            "seconds": 0,
+            "tuner": "random",
+            "trials": 44,
+            "epochs": 1,
+            "kind": "remarks",
+        },
         {"folder": tmp_path / "band", "tuner": "hyperband", "trials": 14, "epochs": 9},
         {"folder": tmp_path / "fails", "kind": "fails"},
         {"folder": tmp_path / "full", "kind": "full"},
@@ -281,6 +289,7 @@ def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
     searching.until("trial")
     four, band, fails, full, dies, dead, broken = searching.found()
     assert four == expected(tmp_path, workers=4, tuner="random", trials=44, epochs=1)
+    assert searching.errors.count("compete: there is a card\n") == 1  # though each process says it
     assert not [*(tmp_path / "four").rglob("oracle.json"), *(tmp_path / "four").rglob("trial.json")], "of KerasTuner"
     before = searching.lines[: next(place for place, line in enumerate(searching.lines) if line.startswith("["))]
     assert sum(line.startswith("process worker-") for line in before) > 4  # none does more than ten
@@ -315,17 +324,6 @@ def test_others_join_and_are_not_waited_for_when_they_are_gone(tmp_path: Path) -
     assert searching.found() == [expected(tmp_path, trials=14)]
     assert len([*(tmp_path / "found").glob("*/result.json")]) == 14  # what was found elsewhere is known here
     assert any(line.startswith(f"process {name}") for line in searching.lines)
-
-
-def test_what_workers_remark_is_told_once(tmp_path: Path) -> None:
-    """Also where a worker joins, and though there are more processes than workers."""
-    address = str(Address("127.0.0.1", 0).bound())
-    changed = {"tuner": "random", "trials": 24, "seconds": 0, "kind": "remarks"}
-    searching = Running({"folder": tmp_path / "found", "listen": address, "here": 2, "workers": 3, **changed})
-    helping = Running({"folder": tmp_path / "helping", "join": address, **changed})
-    for each in (searching, helping):
-        each.found()
-        assert each.errors.count("compete: there is a card\n") == 1
 
 
 def test_a_worker_does_not_wait_for_ever() -> None:
