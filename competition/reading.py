@@ -72,7 +72,7 @@ def overlay(recipe: Recipe, values: dict[str, Scalar]) -> Recipe:
 def _laid(raw: dict[str, Any], dotted: str, value: Scalar | None) -> dict[str, Any]:
     """Return a copy with one value set; a number in its path is a place in a list."""
     copied = json.loads(json.dumps(raw, default=str))
-    *parents, last = [int(part) if part.isdigit() else part for part in dotted.split(".")]
+    *parents, last = [int(part) if part.isdecimal() else part for part in dotted.split(".")]
     inner = copied
     try:
         for part in parents:

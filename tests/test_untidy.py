@@ -458,3 +458,16 @@ def test_an_empty_id_is_no_image(tmp_path: Path) -> None:
 def test_json_that_is_no_table_is_passed_over(tmp_path: Path) -> None:
     files = simple(train__csv=train_csv()) | {"test_config.json": b'{"x": [1, 2]}', "sample.json": b"[1, 2]"}
     assert labels(read(tmp_path, files)) == KINDS
+
+
+def test_a_download_without_images_is_told_by_what_it_holds(tmp_path: Path) -> None:
+    files = {**{f"train/{n}.dcm": b"x" for n in NAMES}, "train.csv": train_csv(), "LICENSE": b"x"}
+    with pytest.raises(CompetitionError, match=r"14 files \(12 \.dcm, 1 without an ending, 1 \.csv\) and no image"):
+        read(tmp_path, files)
+
+
+@pytest.mark.parametrize("image", ["{}-1.png", "{}/front.png", "{}_left.png"])
+def test_an_id_with_several_images_is_told(tmp_path: Path, image: str) -> None:
+    files = images("train/", [image.format(n) for n in NAMES]) | images("test/", ["901.png", "902.png"], 100)
+    with pytest.raises(CompetitionError, match=f"called 'train/{image.format('001')}'; where an id has several images"):
+        read(tmp_path, {**files, "train.csv": train_csv()}, train_table="train.csv")

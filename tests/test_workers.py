@@ -334,7 +334,7 @@ def test_a_worker_does_not_wait_for_ever() -> None:
 
 def test_an_address_is_a_host_and_a_port() -> None:
     assert Address.read("[::1]:80") == Address("[::1]", 80)
-    for wrong in ("5000", ":5000", "here:", "here:port", "here:70000"):
+    for wrong in ("5000", ":5000", "here:", "here:port", "here:²", "here:70000"):
         with pytest.raises(CompetitionError, match="expected HOST:PORT"):
             Address.read(wrong)
     free = Address.read("127.0.0.1:0").bound()

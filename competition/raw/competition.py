@@ -1,5 +1,7 @@
 """Read a competition's files: which images are samples of which split, their labels, and what is wrong with them."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -33,6 +35,7 @@ from competition.tasks import JOINED
 MISSING = "the competition lists it, and there is no image for it"
 DESCRIPTIONS = (".md", ".txt", ".html", ".htm")
 DESCRIPTION_BYTES = 1_000_000
+SHOWN_KINDS = 4  # of files, where none is an image
 SHOWN_COLUMNS = 8  # of those left aside, told by name
 
 
@@ -135,10 +138,13 @@ def _no_images(source: Source) -> str:
     archives = [name for name in source.files if name.lower().endswith(ARCHIVES)]
     if archives:
         return f"{source.path} holds no image but {', '.join(archives)}; set data.root to {source.path / archives[0]}"
+    kinds = Counter(PurePosixPath(name).suffix.lower() or "without an ending" for name in source.files)
+    held = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(SHOWN_KINDS))
     left_out = f" Left out were {'; '.join(source.left_out[:3])}." if source.left_out else ""
     return (
-        f"{source.path} holds {len(source.files)} files and no image among them; expected files ending in "
-        f"{' '.join(IMAGES)}; set data.root in params.yaml to the competition's files.{left_out}"
+        f"{source.path} holds {len(source.files):,} files{f' ({held})' if held else ''} and no image among them; "
+        f"expected files ending in {' '.join(IMAGES)}; set data.root in params.yaml to the competition's "
+        f"files.{left_out}"
     )
 
 
@@ -208,10 +214,21 @@ def _locate(reader: _Reader, name: str, split: str, like: str = "") -> _Rows:
         if found := find_link(reader.tables, reader.index, table[candidate], others):
             return _linked(reader, name, table, candidate, found)
     example = f"; its first row is {table.iloc[0].to_dict()}" if len(table) else ", because it has no rows"
+    first = [table[column].iloc[0] for column in table.columns if len(table) > 1 and table[column].is_unique]
+    begun = next((image for image in reader.index.images if any(_begins(cell, image) for cell in first)), None)
     raise CompetitionError(
-        f"no column of {name} names an image{example}, and an image is called {reader.index.images[0]!r}; "
-        "check that the images are complete, or set data.id_column"
+        f"no column of {name} names an image{example}, and an image is called {begun or reader.index.images[0]!r}; "
+        + (
+            "where an id has several images, write a table with a row for each image"
+            if begun
+            else "check that the images are complete, or set data.id_column"
+        )
     )
+
+
+def _begins(cell: str, image: str) -> bool:
+    """Tell whether a folder or the file of an image is called by a cell and more, as 12-1.png by 12."""
+    return bool(cell) and any(re.match(rf"{re.escape(cell)}([-_ ]|$)", part) for part in image.split("/"))
 
 
 def _id_beside(table: pd.DataFrame, file_column: str, like: str) -> str:

@@ -56,7 +56,7 @@ class Address:
             CompetitionError: it is something else.
         """
         host, colon, port = text.rpartition(":")
-        if not (colon and host and port.isdigit() and int(port) < 1 << 16):
+        if not (colon and host and port.isdecimal() and int(port) < 1 << 16):
             raise CompetitionError(f"{text!r} is no address; expected HOST:PORT, as {LOCAL}:5000")
         return cls(host, int(port))
 
