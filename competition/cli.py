@@ -6,6 +6,7 @@ Every command imports what it runs when it runs, so that ``compete --help`` answ
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,7 @@ def _told() -> Iterator[None]:
     """Turn what a user can act on into one clear message and exit code 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # stderr is so already: names may hold letters that a terminal has not
         sys.stdout.reconfigure(errors="backslashreplace")
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends a command as Ctrl-C does, tidily
     try:
         yield
     except CompetitionError as error:
@@ -63,6 +65,8 @@ def _told() -> Iterator[None]:
             raise
         print(f"compete: {DISK[number].format(error.filename or 'the disk')}", file=sys.stderr)
         raise typer.Exit(1) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _read(path: Path, checked: bool = True) -> "Params":

@@ -3,8 +3,10 @@
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -553,9 +555,11 @@ def test_letters_that_a_terminal_has_not(home: Path) -> None:
     assert r"\u65e5\u672c" in done.stdout
 
 
-def test_ctrl_c_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_says_what_to_do_next(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        time.sleep(10)
 
     monkeypatch.setattr("competition.initialise.initialise", stop)
     done = CliRunner().invoke(app, ["init", "data/raw/digits.zip"])
