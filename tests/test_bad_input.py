@@ -23,7 +23,8 @@ from competition.artifacts import read_json, read_samples, stage_folder
 from competition.cli import app
 from competition.errors import CompetitionError, MistakesError
 from competition.images import ImageSpec, decode, resize
-from competition.raw.competition import MISSING, read_competition
+from competition.raw.competition import read_competition
+from competition.raw.rows import MISSING
 from competition.raw.sources import open_source
 from competition.stages.prepare import prepare
 from tests.conftest import ROOT, Files, Project, data_params, gala, png, prepare_params, write_folder, write_zip

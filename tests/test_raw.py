@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from competition.errors import CompetitionError
-from competition.raw.competition import MISSING, Competition, read_competition
+from competition.raw.competition import Competition, read_competition
 from competition.raw.matching import ImageIndex, only_says, says
 from competition.raw.roles import Tables
+from competition.raw.rows import MISSING
 from competition.raw.sources import Source, open_source
 from tests.conftest import Files, data_params, gala, png, write_folder, write_zip
 

@@ -10,8 +10,9 @@ import pytest
 
 from competition.errors import CompetitionError
 from competition.raw.competition import Competition, read_competition
-from competition.raw.forms import named_class, read_metric
+from competition.raw.forms import named_class
 from competition.raw.labels import Labels
+from competition.raw.metrics import read_metric
 from competition.raw.sources import open_source
 from tests.conftest import Files, data_params, png, write_folder
 
