@@ -223,7 +223,7 @@ def test_a_project_is_equal_until_it_is_not(project_folder: Project) -> None:
     """Twice, and once against what stands there; then with a byte of an image and a cell of a table changed."""
     other = project_folder
     quick(other)  # four pipelines are to run
-    other.set(tune__max_trials=0, train__folds=1, train__epochs=1)
+    other.set(tune__max_trials=0, train__folds=1, train__epochs=2)
     other.all_here()  # on both cores, where it takes more to be equal
     before = digests(other.folder)
     lines = other.run("compete", "verify", timeout=600).stdout.splitlines()
