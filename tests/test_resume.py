@@ -53,7 +53,8 @@ def same(one: fitting.Fitted | None, other: fitting.Fitted | None) -> bool:
     )
 
 
-def check_killed(params: Recipe, training_set: TrainingSet, state: Path) -> None:  # noqa: F811
+def survives(params: Recipe, training_set: TrainingSet, state: Path) -> bool:  # noqa: F811
+    """Tell whether a fit that is killed in two epochs and run again comes to what an untouched one comes to."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "SAVE_SHARE", math.inf)
         untouched = fit(params, training_set, None)
@@ -61,7 +62,7 @@ def check_killed(params: Recipe, training_set: TrainingSet, state: Path) -> None
         assert fit(params, training_set, state, kill_after=3) is None
         trained = len(checkpoints.read_facts(state)["history"])
         assert trained == 3  # the state of the epoch that was under way when it was killed is not there
-        assert same(fit(params, training_set, state), untouched)
+        return same(fit(params, training_set, state), untouched)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_killed_after_any_epoch(
     training_set: TrainingSet,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    check_killed(recipe(**{**EVERYTHING, **changed}), training_set, tmp_path)
+    assert survives(recipe(**{**EVERYTHING, **changed}), training_set, tmp_path)
 
 
 def test_killed_before_and_after_layers_thaw(
@@ -95,7 +96,7 @@ def test_killed_before_and_after_layers_thaw(
         "train__average_decay": 0.9, "train__lookahead": 0.5, "train__schedule_by": "epoch", "train__warmup_epochs": 2,
     }  # fmt: skip
     thaw(monkeypatch)
-    check_killed(recipe(**changed), training_set, tmp_path)
+    assert survives(recipe(**changed), training_set, tmp_path)
 
 
 def test_killed_while_images_grow(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811
@@ -105,7 +106,7 @@ def test_killed_while_images_grow(training_set: TrainingSet, tmp_path: Path) -> 
         "train__cutmix": 1.0, "train__sampling": "balanced", "train__class_weights": "balanced",
     }  # fmt: skip
     speednet = FAMILIES["speednet"].schema(family="speednet", widths=(8,), convs_per_group=1)
-    check_killed(Recipe(model=speednet, train=recipe(**changed).train), training_set, tmp_path)
+    assert survives(Recipe(model=speednet, train=recipe(**changed).train), training_set, tmp_path)
 
 
 def test_what_has_ended_is_not_trained_again(

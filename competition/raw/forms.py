@@ -139,15 +139,13 @@ _FITTING = {
 def _choose_kind(shown: Shown, labels: Labels, params: DataParams, metric: str, findings: Findings) -> tuple[str, int]:
     """Return the form, as given or found, and the ranks of a ranking (or 0)."""
     kind, ranks, why = _kind(shown, labels, metric)
+    surety: Surety = "likely" if len(shown.values) else "guess"
     if params.submission != "auto":
-        kind = params.submission
-    foreign = _foreign(shown, labels, kind)
-    if foreign:
+        kind, surety, why = params.submission, "given", ""
+    if foreign := _foreign(shown, labels, kind):
         findings.notes.append(f"the sample submission shows {foreign}")
-    if params.submission != "auto":
-        findings.choose("submission", kind, "given", "")
-    else:
-        findings.choose("submission", kind, "likely" if len(shown.values) and not foreign else "guess", why)
+        surety = "guess" if surety == "likely" else surety
+    findings.choose("submission", kind, surety, why)
     if kind not in _FITTING[labels.task]:
         raise CompetitionError(
             f"data.submission is {kind} and the task {labels.task}; expected one of {', '.join(_FITTING[labels.task])}"

@@ -147,10 +147,14 @@ def sure(match: Match) -> Surety:
     return "sure" if match.hits == len(match.files) else "likely"
 
 
-def hits(match: Match) -> str:
-    """Tell how many of the ids have an image in the folder, and in which other folder they have one as well."""
+def tell_folder(reader: Reader, split: str, match: Match) -> None:
+    """Tell the folder of a split's images: how many of the ids have one there, and where they have one as well."""
+    surety: Surety = "guess" if match.rivals else sure(match)
+    if getattr(reader.params, f"{split}_folder") != "auto":
+        surety = "given"
     beside = f"; so does {' and '.join(match.rivals)}" if match.rivals else ""
-    return f"holds {match.hits:,} of {len(match.files):,} images{beside}"
+    why = f"holds {match.hits:,} of {len(match.files):,} images{beside}"
+    reader.findings.choose(f"{split}_folder", match.folder or ".", surety, why)
 
 
 def files_of(ids: pd.Series, names: pd.Series, match: Match, table_name: str, problems: list[str]) -> list[str]:

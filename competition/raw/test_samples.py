@@ -10,7 +10,7 @@ from competition.raw import folders
 from competition.raw.forms import Shown
 from competition.raw.found import Found, Surety
 from competition.raw.matching import is_in
-from competition.raw.rows import MISSING, Reader, Rows, files_of, hits, sure
+from competition.raw.rows import MISSING, Reader, Rows, files_of, tell_folder
 
 
 def read_test(
@@ -32,9 +32,7 @@ def read_test(
     if len(repeated := ids[ids.duplicated()]):
         raise CompetitionError(f"{rows.name}: {len(repeated)} ids stand there twice, first {repeated.iloc[0]!r}")
     match = reader.index.match(rows.files, "test", folders.given_folder(reader.source, reader.params, "test"))
-    given = reader.params.test_folder != "auto"
-    surety: Surety = "given" if given else "guess" if match.rivals else sure(match)
-    reader.findings.choose("test_folder", match.folder or ".", surety, hits(match))
+    tell_folder(reader, "test", match)
     problems = reader.findings.test_problems
     test = pd.DataFrame({"sample_id": ids, "file": files_of(ids, rows.files, match, rows.name, problems)})
     test["problem"] = test["file"].map(lambda file: "" if file else MISSING)

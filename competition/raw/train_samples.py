@@ -12,7 +12,7 @@ from competition.raw.labels import Labels, from_cells, from_columns, is_number, 
 from competition.raw.matching import PROBE, Match
 from competition.raw.metrics import described_metric
 from competition.raw.roles import FOLD_NAMES, GROUP_NAMES, MIN_GROUPS, WEIGHT_NAMES, label_columns, named_column, role
-from competition.raw.rows import Reader, Rows, files_of, hits, locate, sure
+from competition.raw.rows import Reader, Rows, files_of, locate, sure, tell_folder
 from competition.scores import find_metric
 
 SHOWN_COLUMNS = 8  # of those left aside, told by name
@@ -114,9 +114,7 @@ def _wants_values(reader: Reader, guess: bool) -> bool:
 def _tell_place(reader: Reader, rows: Rows, match: Match, sample: Rows | None) -> None:
     """Tell the folder of the images and the columns that name them."""
     params, findings = reader.params, reader.findings
-    given = params.train_folder != "auto"
-    surety: Surety = "given" if given else "guess" if match.rivals else sure(match)
-    findings.choose("train_folder", match.folder or ".", surety, hits(match))
+    tell_folder(reader, "train", match)
     if rows.linked:
         findings.choose("file_column", "auto", "sure", "another table names the files")
     for key, column in (("id_column", rows.id_column), ("file_column", rows.file_column)):
