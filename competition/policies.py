@@ -193,6 +193,8 @@ def _write_chunk(chunk: tuple[int, Path, int, list[str]]) -> None:
     view, out, first_row, sample_ids = chunk
     images, policy, seed, purpose = _job
     rows = np.array(images[first_row : first_row + len(sample_ids)])  # at once, for a row of a map takes its time
-    for position, sample_id in enumerate(sample_ids):
-        rows[position] = policy.render(rows[position], view_seed(seed, purpose, view, sample_id)) if sample_id else 0
-    write_rows(out, first_row, rows)
+    # Their seeds at once too, and the views apart from the rows: one by one and in place took 2 to 7 % more.
+    seeds = [view_seed(seed, purpose, view, sample_id) if sample_id else None for sample_id in sample_ids]
+    pairs = zip(rows, seeds, strict=True)
+    views = [np.zeros_like(row) if each is None else policy.render(row, each) for row, each in pairs]
+    write_rows(out, first_row, np.stack(views))
