@@ -4,10 +4,11 @@
     python benchmarks/articles.py fashion-mnist-mlp-tpe --datasets DIR --share 0.5
 
 DIR is as for run.py. Ours is the project's own ``params.yaml`` with ``compete preset OURS``: of the article's preset it
-keeps the size of the images, the folds, and the budget (trials, epochs of a trial, epochs of the training) alone, so
-one run of ours stands beside all presets that share them. With ``--share`` the search has this share of the trials,
-with 0 the values stand as they are; with ``--fraction`` its trials train on this share of the samples, and with
-``--finalists`` so many of the best again on all. The table says so. What was measured before for other presets stays.
+keeps the folds, the size of the images unless OURS names its own, and the budget (trials, epochs of a trial, epochs of
+the training) alone, so one run of ours stands beside all presets that share them. With ``--share`` the search has this
+share of the trials, with 0 the values stand as they are; with ``--fraction`` its trials train on this share of the
+samples, and with ``--finalists`` so many of the best again on all. The table says so. What was measured before for
+other presets stays.
 """
 
 import argparse
@@ -75,8 +76,9 @@ def one(
         given, images = read(params, BUDGET), read(params, IMAGES)
         if ours:
             params.write_bytes(before)
-            subprocess.run(["compete", "preset", ours], cwd=project, check=True)
             edit(params, images)
+            subprocess.run(["compete", "preset", ours], cwd=project, check=True)
+            images = read(params, IMAGES)
         trials = round(share * given["tune.max_trials"])
         plan = {"ours": ours, "seed": seed, "trials": trials}
         plan |= {"fraction": fraction, "finalists": finalists} if trials else {}
@@ -98,7 +100,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--fraction", type=float, default=1.0)
     parser.add_argument("--finalists", type=int, default=1)
-    parser.add_argument("--ours", default="conv", help="The family preset that stands for ours.")
+    parser.add_argument("--ours", default="conv", help="The preset that stands for ours.")
     parser.add_argument("--only", choices=["article", "ours"])
     arguments = parser.parse_args()
     for ours in {"article": [None], "ours": [arguments.ours]}.get(arguments.only, [None, arguments.ours]):
