@@ -86,7 +86,7 @@ def fit(
     """
     params = recipe.train
     train_samples, val_samples = _parted(training_set, fold, fraction, seed)
-    metric = find_metric(training_set.contract["metric"])
+    metric = find_metric(training_set.contract["metric"], training_set.target.grades)
     batches = EpochBatches(training_set, train_samples, params, seed)
     model = _new_model(recipe, training_set, train_samples, batches.size, seed)
     trainer = _Trainer(recipe, model, training_set.target, len(batches))

@@ -233,7 +233,7 @@ def _decide(
         the other folds; and the scores: ``pooled`` and of each fold without it, ``decided`` with it, likewise.
     """
     target, truth, folds = training_set.target, training_set.truth[positions], training_set.folds[positions]
-    metric = find_metric(training_set.contract["metric"])
+    metric = find_metric(training_set.contract["metric"], target.grades)
     plain = decisions.plain(metric, target.task, len(target.classes), target.at_least_one)
     predicted = decisions.apply(plain, target.task, raw)
     results = {"pooled": score(metric, truth, predicted, derive(seed, "bootstrap", "pooled"))}
