@@ -77,7 +77,8 @@ def fit(
         on_epoch: told of every epoch as it ends, also of those found in ``state``; True stops the training.
 
     Returns:
-        The model of the last epoch or, with ``patience_epochs``, that of the best; the earliest of equals.
+        The model of the last epoch or, with ``patience_epochs``, that of the best; the earliest of equals. Where the
+        metric has no value, as roc_auc of one class, no epoch is the best: it is the last.
 
     Raises:
         CompetitionError: the model cannot be built for these images, or more batches are to be accumulated than there
@@ -110,8 +111,8 @@ def fit(
         else:
             with trainer.averaged():
                 epoch, predicted = _validated(epoch, params.epochs, model, training_set, val_samples, metric)
-                best = progress.kept
-                keep = best is None or not params.patience_epochs or metric.better(epoch.score, best.score)
+                best = progress.kept if params.patience_epochs else None
+                keep = best is None or np.isnan(best.score) or metric.better(epoch.score, best.score)
                 progress.add(epoch, keep)
                 if keep:
                     progress.probabilities = predicted
