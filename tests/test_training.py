@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from competition import backend, fitting
+from competition import backend, environment, fitting
 from competition.batches import EpochBatches, TrainingSet, side_share
 from competition.errors import CompetitionError
 from competition.mixing import cutmix, mixup
@@ -287,7 +287,7 @@ def test_the_precision_is_bfloat16_where_the_cpu_is_fast_at_it(
 ) -> None:
     monkeypatch.setattr(backend, "device", lambda: "cpu:0")
     monkeypatch.setattr(backend, "cpu_features", lambda: cpu)
-    assert backend.precision("auto") == chosen
+    assert backend.precision("auto") == chosen == environment.describe(1)["auto_precision"]
     assert backend.precision("float16") == "float16"
 
 
