@@ -312,6 +312,7 @@ class _Trainer:
         # Faster than model.fit here: its tf.data pipeline costs more per step than small models do.
         losses = []
         before = _values(self._held()) if self._recipe.train.lookahead else []
+        look_batches = LOOK_STEPS * self._recipe.train.accumulate_batches
         for batch in batches:
             losses.append(self._step(batch))
             if not np.isfinite(losses[-1]):
@@ -319,7 +320,7 @@ class _Trainer:
             if self._recipe.train.average_decay:
                 self._average_statistics()
             # Also at the end of the epoch: so what a killed fit goes on from is all in the weights.
-            if self._recipe.train.lookahead and (len(losses) % LOOK_STEPS == 0 or len(losses) == len(batches)):
+            if self._recipe.train.lookahead and (len(losses) % look_batches == 0 or len(losses) == len(batches)):
                 before = self._look_back(before)
         return float(np.mean(losses))
 

@@ -250,6 +250,20 @@ def test_weights_are_taken_back(training_set: TrainingSet, epochs: int, share: f
         np.testing.assert_allclose(between, share * first + (1 - share) * last, atol=1e-6)
 
 
+def test_weights_are_taken_back_after_five_steps(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Each of them of several batches, where these are accumulated."""
+    looked: list[int] = []
+
+    def spy(trainer: fitting._Trainer, before: list[np.ndarray]) -> list[np.ndarray]:
+        looked.append(int(trainer._optimizer.iterations))
+        return before
+
+    monkeypatch.setattr(fitting._Trainer, "_look_back", spy)
+    changed = {"train__epochs": 2, "train__batch_size": 7, "train__lookahead": 0.5}  # 21 batches of an epoch
+    fit(recipe(**changed, train__accumulate_batches=2), training_set)
+    assert looked == [5, 10, 10, 15, 20, 21]
+
+
 def test_average_decay_is_that_of_a_step() -> None:
     optimizer = make_optimizer(recipe(train__average_decay=0.9, train__accumulate_batches=4).train, 10)
     assert optimizer.ema_momentum**4 == pytest.approx(0.9)
