@@ -32,7 +32,7 @@ class TrainingSet:
         target: the task of that contract.
         sample_ids: (n,) strings.
         truth: (n, ...), what is to be predicted, as `Target.truth` gives it.
-        weights: float32 (n,), how much each sample counts in training; None where all count alike.
+        weights: float32 (n,), how much each sample counts in training, beside the others; None where all count alike.
         folds: int64 (n,).
         rows: int64 (n,), row of each sample in the arrays.
         images: uint8 (rows, h, w, c), mapped.
@@ -111,8 +111,8 @@ class EpochBatches:
         seed: of the order and all else that is drawn.
 
     Raises:
-        CompetitionError: classes are to be balanced and the task has none, or several for a sample; or more batches are
-            to be accumulated than there are.
+        CompetitionError: classes are to be balanced and the task has none, or several for a sample; all samples have
+            the weight 0; or more batches are to be accumulated than there are.
     """
 
     def __init__(self, training_set: TrainingSet, samples: np.ndarray, params: TrainParams, seed: int) -> None:
@@ -120,10 +120,9 @@ class EpochBatches:
         self.size = min(params.batch_size, len(samples))  # samples of a batch
         self._epoch, self._order = 0, samples  # until `begin`
         self._flipped = np.random.default_rng(derive(seed, "flip")).integers(0, 2, len(training_set.rows))
-        self._weights, self._chances = training_set.weights, None
-        if params.class_weights == "balanced":
-            given = 1 if training_set.weights is None else training_set.weights
-            self._weights = (_balanced(training_set, samples) * given).astype(np.float32)
+        self._weights, self._chances = None, None
+        if training_set.weights is not None or params.class_weights == "balanced":
+            self._weights = _weights(training_set, samples, params.class_weights == "balanced")
         if params.sampling == "balanced":
             self._chances = _balanced(training_set, samples)[samples] / len(samples)
         if params.accumulate_batches > len(self):
@@ -202,6 +201,24 @@ def _resized(images: np.ndarray, share: float) -> np.ndarray:
         return images
     small = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images]
     return np.stack(small).reshape(len(images), height, width, images.shape[3])
+
+
+def _weights(training_set: TrainingSet, samples: np.ndarray, balanced: bool) -> np.ndarray:
+    """Return how much each sample counts in the loss, float32 (n,), of which the mean of those trained on is 1.
+
+    So weights of about 100 do not multiply the learning rate, and weigh no more against ``clip_norm``.
+    """
+    weights = _balanced(training_set, samples) if balanced else np.ones(len(training_set.rows))
+    if training_set.weights is not None:
+        weights = weights * training_set.weights
+        mean = weights[samples].mean()
+        if not mean:
+            raise CompetitionError(
+                f"the weights of all {len(samples):,} samples to train on are 0, so nothing would be learned; expected "
+                "some above 0: correct data.weight_column"
+            )
+        weights = weights / mean
+    return weights.astype(np.float32)
 
 
 def _balanced(training_set: TrainingSet, samples: np.ndarray) -> np.ndarray:

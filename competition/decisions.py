@@ -3,7 +3,8 @@
 n samples, k classes. Truth and predictions are as in ``scores``.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -26,28 +27,30 @@ class Decision:
     Attributes:
         kind: multipliers: (k,) above 0; the class with the largest product of probability and multiplier.
             thresholds: (k,) between 0 and 1; every class whose probability reaches its own.
-            cuts: (k - 1,) ascending; as many as the expected class number, sum of i * p_i, reaches.
+            cuts: (k - 1,) ascending; as many as the expected grade, sum of grade_i * p_i, reaches.
             clip: (1,) at most 0.5; probabilities are kept so far from 0 and 1, rows of one class then sum to 1 again.
             none: predictions stay as they are.
         values: of the kind.
         at_least_one: thresholds only: a sample that reaches none gets the class with the largest probability /
             threshold.
+        grades: cuts only: (k,) the grade of each class; () where it is the class number.
     """
 
     kind: Literal["multipliers", "thresholds", "cuts", "clip", "none"]
     values: tuple[float, ...] = ()
     at_least_one: bool = False
+    grades: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key != "grades" or value}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Decision":
-        return cls(stored["kind"], tuple(stored["values"]), stored["at_least_one"])
+        return cls(stored["kind"], tuple(stored["values"]), stored["at_least_one"], tuple(stored.get("grades", ())))
 
 
 def plain(metric: Metric, task: str, classes: int, at_least_one: bool = False) -> Decision:
-    """Return the decision that needs no fitting: most probable class, at least one half, nearest class, as it is."""
+    """Return the decision that needs no fitting: most probable class, at least one half, nearest grade, as it is."""
     if metric.wants == "values" or (metric.wants == "probabilities" and metric.name != "log_loss"):
         return Decision("none")
     if metric.name == "log_loss":
@@ -55,7 +58,8 @@ def plain(metric: Metric, task: str, classes: int, at_least_one: bool = False) -
     if task == "multilabel":
         return Decision("thresholds", (0.5,) * classes, at_least_one)
     if metric.name == "quadratic_kappa":
-        return Decision("cuts", tuple(label + 0.5 for label in range(classes - 1)))
+        grades = metric.grades or range(classes)
+        return Decision("cuts", tuple((low + high) / 2 for low, high in pairwise(grades)), grades=metric.grades)
     return Decision("multipliers", (1.0,) * classes)
 
 
@@ -87,12 +91,12 @@ def fit(
     if unfitted.kind == "thresholds":
         values = _fit_thresholds(metric, truth, probabilities)
     elif unfitted.kind == "cuts":
-        values = _fit_cuts(truth, _expected_class(probabilities), np.array(unfitted.values))
+        values = _fit_cuts(truth, probabilities, unfitted)
     elif unfitted.kind == "multipliers" and metric.name in ("f1_macro", "f1_weighted"):
         values = _fit_multipliers(metric, truth, probabilities)
     else:
         return unfitted
-    fitted = Decision(unfitted.kind, tuple(values.tolist()), unfitted.at_least_one)
+    fitted = replace(unfitted, values=tuple(values.tolist()))
     scores = [metric(truth, apply(decision, task, probabilities)) for decision in (fitted, unfitted)]
     return fitted if metric.better(*scores) else unfitted
 
@@ -113,7 +117,7 @@ def apply(decision: Decision, task: str, probabilities: np.ndarray) -> np.ndarra
     if decision.kind == "multipliers":
         return (probabilities * values).argmax(axis=1)
     if decision.kind == "cuts":
-        return np.searchsorted(values, _expected_class(probabilities), side="right")
+        return np.searchsorted(values, _expected_grade(probabilities, _grades(decision)), side="right")
     if decision.kind == "thresholds":
         labels = (probabilities >= values).astype(np.uint8)
         if decision.at_least_one:
@@ -151,8 +155,12 @@ def cross_fit(
     return np.concatenate(pieces)[np.argsort(rows)]
 
 
-def _expected_class(probabilities: np.ndarray) -> np.ndarray:
-    return (probabilities * np.arange(probabilities.shape[1], dtype=np.float64)).sum(axis=1)
+def _grades(cuts: Decision) -> np.ndarray:
+    return np.array(cuts.grades or range(len(cuts.values) + 1), np.float64)
+
+
+def _expected_grade(probabilities: np.ndarray, grades: np.ndarray) -> np.ndarray:
+    return (probabilities * grades).sum(axis=1)
 
 
 def _fit_clip(task: str, truth: np.ndarray, probabilities: np.ndarray) -> Decision:
@@ -235,10 +243,13 @@ def _common_threshold(metric: Metric, truth: np.ndarray, probabilities: np.ndarr
     return candidates[int(np.argmax([metric(truth, apply(one, "multilabel", probabilities)) for one in decisions]))]
 
 
-def _fit_cuts(truth: np.ndarray, expected: np.ndarray, plain: np.ndarray) -> np.ndarray:
-    n, order, steps = len(truth), np.argsort(expected, kind="stable"), 2 * np.arange(len(plain)) + 1
-    ascending, true = expected[order], truth[order].astype(np.float64)
-    positions, splits = _splits(ascending, -1, len(plain) + 1)
+def _fit_cuts(truth: np.ndarray, probabilities: np.ndarray, unfitted: Decision) -> np.ndarray:
+    n, plain, grades = len(truth), np.array(unfitted.values), _grades(unfitted)
+    gaps, steps = np.diff(grades), np.diff(grades**2)
+    expected = _expected_grade(probabilities, grades)
+    order = np.argsort(expected, kind="stable")
+    ascending, true = expected[order], grades[truth[order]]
+    positions, splits = _splits(ascending, grades[0] - 1, grades[-1] + 1)
     true_sum, true_squares, true_from = true.sum(), (true**2).sum(), _from(true)
 
     def kappa(predicted_sum: np.ndarray, predicted_squares: np.ndarray, products: np.ndarray) -> np.ndarray:
@@ -246,9 +257,9 @@ def _fit_cuts(truth: np.ndarray, expected: np.ndarray, plain: np.ndarray) -> np.
         apart, by_chance = squares - 2 * products, squares - 2 * true_sum * predicted_sum / n
         return 1 - np.divide(apart, by_chance, out=np.zeros(apart.shape), where=apart > 0)
 
-    def sums(at: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Return what cuts at these positions add to the three sums of kappa: the n - at samples above go up by one."""
-        return np.stack([n - at, step * (n - at), true_from[at]])
+    def sums(at: np.ndarray, cuts: int | slice = slice(None)) -> np.ndarray:
+        """Return what cuts at positions add to the three sums of kappa: the n - at samples above go up by a class."""
+        return np.stack([gaps[cuts] * (n - at), steps[cuts] * (n - at), gaps[cuts] * true_from[at]])
 
     def climb(cuts: np.ndarray) -> tuple[float, np.ndarray]:
         for _ in range(CUT_ROUNDS):
@@ -256,15 +267,15 @@ def _fit_cuts(truth: np.ndarray, expected: np.ndarray, plain: np.ndarray) -> np.
             for number in range(len(cuts)):
                 at = np.searchsorted(ascending, cuts)
                 low, high = np.searchsorted(positions, [[0, *at][number], [*at, n][number + 1]])
-                all_sums, own = sums(at, steps), sums(at[[number]], steps[number])
+                all_sums, own = sums(at), sums(at[[number]], number)
                 others = all_sums.sum(axis=1, keepdims=True) - own
-                curve = kappa(*(others + sums(positions[low : high + 1], steps[number])))
+                curve = kappa(*(others + sums(positions[low : high + 1], number)))
                 now = kappa(*(others + own))
                 cuts[number] = _choose(curve, splits[low : high + 1], cuts[number], now[0], plain[number])
             if (before == cuts).all():
                 break
         cuts = np.sort(cuts)  # two between the same samples may have passed each other
-        return float(kappa(*sums(np.searchsorted(ascending, cuts), steps).sum(axis=1, keepdims=True))[0]), cuts
+        return float(kappa(*sums(np.searchsorted(ascending, cuts)).sum(axis=1, keepdims=True))[0]), cuts
 
     shares = np.bincount(truth, minlength=len(plain) + 1).cumsum()[:-1]
     matching = splits[np.minimum(np.searchsorted(positions, shares), len(splits) - 1)]

@@ -17,6 +17,8 @@ OURS = ("competition", "params.yaml", "dvc.yaml")  # what of a project decides i
 def describe(threads: int | str) -> dict[str, Any]:
     """Return versions, backend, device, CPU, threads and the git revision of the folder the command runs in.
 
+    Also the precision that `auto` is on this machine, whatever was asked for: the contract holds that.
+
     Whether that is clean is told of the project's own files, where they are in it, and null elsewhere.
     """
     here = all(Path(name).exists() for name in OURS)
@@ -31,6 +33,7 @@ def describe(threads: int | str) -> dict[str, Any]:
         "system": platform.platform(),
         "cpu": _cpu(),
         "threads": backend.threads_used(threads),
+        "auto_precision": backend.precision("auto"),
         "revision": _git("rev-parse", "HEAD"),
         "clean": None if changes is None else changes == "",
     }

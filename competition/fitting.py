@@ -77,7 +77,8 @@ def fit(
         on_epoch: told of every epoch as it ends, also of those found in ``state``; True stops the training.
 
     Returns:
-        The model of the last epoch or, with ``patience_epochs``, that of the best; the earliest of equals.
+        The model of the last epoch or, with ``patience_epochs``, that of the best; the earliest of equals. Where the
+        metric has no value, as roc_auc of one class, no epoch is the best: it is the last.
 
     Raises:
         CompetitionError: the model cannot be built for these images, or more batches are to be accumulated than there
@@ -86,7 +87,7 @@ def fit(
     """
     params = recipe.train
     train_samples, val_samples = _parted(training_set, fold, fraction, seed)
-    metric = find_metric(training_set.contract["metric"])
+    metric = find_metric(training_set.contract["metric"], training_set.target.grades)
     batches = EpochBatches(training_set, train_samples, params, seed)
     model = _new_model(recipe, training_set, train_samples, batches.size, seed)
     trainer = _Trainer(recipe, model, training_set.target, len(batches))
@@ -110,8 +111,8 @@ def fit(
         else:
             with trainer.averaged():
                 epoch, predicted = _validated(epoch, params.epochs, model, training_set, val_samples, metric)
-                best = progress.kept
-                keep = best is None or not params.patience_epochs or metric.better(epoch.score, best.score)
+                best = progress.kept if params.patience_epochs else None
+                keep = best is None or np.isnan(best.score) or metric.better(epoch.score, best.score)
                 progress.add(epoch, keep)
                 if keep:
                     progress.probabilities = predicted
@@ -311,6 +312,7 @@ class _Trainer:
         # Faster than model.fit here: its tf.data pipeline costs more per step than small models do.
         losses = []
         before = _values(self._held()) if self._recipe.train.lookahead else []
+        look_batches = LOOK_STEPS * self._recipe.train.accumulate_batches
         for batch in batches:
             losses.append(self._step(batch))
             if not np.isfinite(losses[-1]):
@@ -318,7 +320,7 @@ class _Trainer:
             if self._recipe.train.average_decay:
                 self._average_statistics()
             # Also at the end of the epoch: so what a killed fit goes on from is all in the weights.
-            if self._recipe.train.lookahead and (len(losses) % LOOK_STEPS == 0 or len(losses) == len(batches)):
+            if self._recipe.train.lookahead and (len(losses) % look_batches == 0 or len(losses) == len(batches)):
                 before = self._look_back(before)
         return float(np.mean(losses))
 

@@ -9,13 +9,13 @@ import pandas as pd
 
 from competition.errors import CompetitionError, MistakesError
 from competition.raw.forms import named_class, show
-from competition.raw.labels import SEPARATORS, find_separator, is_number, is_whole, natural, split_tags, to_whole
+from competition.raw.labels import SEPARATORS, find_separator, is_number, natural, split_tags
 from competition.raw.tables import parse_table
 from competition.scores import Score, find_metric, score
+from competition.tasks import grades, is_whole, to_whole
 
 LABEL_METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted")
 KAPPA_CLASSES = 20  # whole numbers up to which a quadratic kappa is likely meant
-WIDEST = 2**31  # of whole numbers that a kappa compares: the number of a pair of them still fits 64 bits
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _Answers:
         truth: as a metric of the task takes it.
         predictions: by what a metric wants.
         metrics: those that are scored where none is named.
-        grades: int64 (k,), what a quadratic kappa compares: the numbers that the classes are, less the smallest; None
+        grades: (k,), what a quadratic kappa compares: the numbers that the classes are, less the smallest; None
             where they are no whole numbers.
         ranks: classes of the longest ranking; 0 where the predictions are no rankings.
     """
@@ -36,7 +36,7 @@ class _Answers:
     truth: np.ndarray
     predictions: dict[str, np.ndarray]
     metrics: tuple[str, ...]
-    grades: np.ndarray | None = None
+    grades: tuple[int, ...] | None = None
     ranks: int = 0
 
 
@@ -74,13 +74,12 @@ def _score(name: str, found: _Answers, submission: Path, answers: Path, seed: in
         raise CompetitionError(f"{name} wants {function.wants}, and {submission} holds {held}; {allowed}")
     if found.ranks and function.number > found.ranks:  # no class is at the ranks beyond
         function = find_metric(name.replace(str(function.number), str(found.ranks)))
-    truth, predictions = found.truth, found.predictions[function.wants]
     if name == "quadratic_kappa":
         if found.grades is None:
             raise CompetitionError(f"{name} wants whole numbers as classes, and not all are; {allowed}")
-        truth, predictions = found.grades[truth], found.grades[predictions]
+        function = find_metric(name, found.grades)
     try:
-        return score(function, truth, predictions, seed)
+        return score(function, found.truth, found.predictions[function.wants], seed)
     except ValueError as error:
         raise CompetitionError(f"{name} cannot score {submission} ({error}); {allowed}") from None
 
@@ -165,10 +164,10 @@ def _read_labels(truth: list[str], cells: list[str], classes: Sequence[str], who
     if whole:  # 10.0 is the class 10
         truth, cells = ([str(to_whole(text)) for text in texts] for texts in (truth, cells))
     classes = natural({*truth, *cells})
-    grades = _grades(classes)
-    kappa = ("quadratic_kappa",) if grades is not None and len(classes) <= KAPPA_CLASSES else ()
+    graded = grades(classes)
+    kappa = ("quadratic_kappa",) if graded is not None and len(classes) <= KAPPA_CLASSES else ()
     labels = _codes(cells, classes)
-    return _Answers("multiclass", _codes(truth, classes), {"labels": labels}, (*LABEL_METRICS, *kappa), grades)
+    return _Answers("multiclass", _codes(truth, classes), {"labels": labels}, (*LABEL_METRICS, *kappa), graded)
 
 
 def _codes(texts: Sequence[str], classes: Sequence[str]) -> np.ndarray:
@@ -213,15 +212,6 @@ def _rank_separator(cells: Sequence[str], classes: Sequence[str]) -> str | None:
     return None
 
 
-def _grades(classes: Sequence[str]) -> np.ndarray | None:
-    """Return the whole numbers that classes are called, less the smallest, so that gaps between them stay."""
-    if not all(map(is_whole, classes)):
-        return None
-    numbers = [to_whole(name) for name in classes]
-    lowest = min(numbers)
-    return np.array([number - lowest for number in numbers]) if max(numbers) - lowest < WIDEST else None
-
-
 def _numbers(table: pd.DataFrame, path: Path) -> np.ndarray:
     cells = table.to_numpy(object)
     if wrong := [cell for cell in cells.ravel() if not is_number(cell)]:
@@ -253,7 +243,7 @@ def _read_columns(submitted: pd.DataFrame, true: pd.DataFrame, submission: Path,
 def _exclusive(truth: np.ndarray, raw: np.ndarray, classes: Sequence[str]) -> _Answers:
     curves = ("roc_auc",) if len(classes) == 2 else ("roc_auc_macro", "top3_error")
     predictions = {"labels": raw.argmax(axis=1), "probabilities": raw}
-    return _Answers("multiclass", truth, predictions, ("log_loss", *curves, *LABEL_METRICS), _grades(classes))
+    return _Answers("multiclass", truth, predictions, ("log_loss", *curves, *LABEL_METRICS), grades(classes))
 
 
 def _tagged(truth: list[list[str]], cells: list[list[str]]) -> _Answers:

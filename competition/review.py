@@ -59,9 +59,10 @@ def review(samples: pd.DataFrame, pairs: list[Pair], constant: np.ndarray, param
         return f"{ids[pair.first]!r} and {ids[pair.second]!r} ({how})"
 
     conflicted = _linked(len(samples), among, conflicts)
+    apart = conflicted if params.conflicts == "drop" else set()  # they go anyhow, and are counted there
     leaked = {position for position in _linked(len(samples), pairs, leaks) if train[position]}
     kinds: list[tuple[str, str, list[Any], Callable[[Any], str], set[int]]] = [
-        ("duplicates", params.duplicates, same, told, {pair.second for pair in same} - conflicted),
+        ("duplicates", params.duplicates, same, told, {pair.second for pair in same} - apart),
         ("conflicts", params.conflicts, conflicts,
          lambda pair: f"{told(pair)}: {labels[pair.first]!r} and {labels[pair.second]!r}", conflicted),
         ("leaks", params.leaks, leaks, told, leaked),

@@ -13,8 +13,8 @@ Probabilities are between 0 and 1; the rows of a multiclass or ordinal task sum 
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -46,8 +46,9 @@ class Metric:
     roc_auc: of class 1 of two, or of the only class of a multilabel task; ties count half. macro: mean over the
         classes, each against the rest; weighted: by how often each is true. Both leave out classes that are true always
         or never; nan where none is left.
-    quadratic_kappa: agreement beyond chance, a mistake weighted by the square of the distance between class numbers;
-        1 where all samples agree. scikit-learn must be told ``labels=range(k)``: it would renumber the classes.
+    quadratic_kappa: agreement beyond chance, a mistake weighted by the square of the distance between the grades of two
+        classes; 1 where all samples agree. scikit-learn must be told every whole number from the lowest grade to the
+        highest as ``labels``: it would close gaps up.
     map@<k>: mean average precision of the k most probable classes; 0 for a sample without a true class.
     top<k>_error: share of samples whose class is not among the k most probable.
         Of equally probable classes, map and top-k error take the first as the more probable.
@@ -59,6 +60,7 @@ class Metric:
         tasks: for which it is defined.
         greater: whether a higher score is a better one.
         number: beta or k, where the name holds one.
+        grades: of a quadratic kappa: (k,) the grade of each class; () where it is the class number.
         scorer: prepares truth and prediction for scoring many resamples.
     """
 
@@ -67,6 +69,7 @@ class Metric:
     tasks: tuple[str, ...]
     greater: bool
     number: float = 1
+    grades: tuple[int, ...] = ()
     scorer: Callable[[np.ndarray, np.ndarray], Scorer] = field(kw_only=True, repr=False, compare=False)
 
     def __call__(self, truth: np.ndarray, prediction: np.ndarray, counts: np.ndarray | None = None) -> float:
@@ -176,12 +179,19 @@ def row_blocks(n: int, width: int) -> Iterator[slice]:
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
-def find_metric(name: str) -> Metric:
+def find_metric(name: str, grades: Sequence[int] | None = None) -> Metric:
     """Return the metric of a name in ``KNOWN``; <beta> is a number above 0, <k> a whole one: ``f0.5_micro``, ``map@5``.
+
+    Args:
+        name: of the metric.
+        grades: (k,) of the classes, if they have any, as `tasks.grades` tells them: what a quadratic kappa compares.
 
     Raises:
         ValueError: there is none of that name.
     """
+    if name == "quadratic_kappa" and grades and tuple(grades) != tuple(range(len(grades))):
+        graded = partial(_graded_kappa, np.array(grades, np.float64))
+        return replace(find_metric(name), grades=tuple(grades), scorer=graded)
     if name in _METRICS:
         wants, tasks, greater, scorer = _METRICS[name]
         return Metric(name, wants, tasks, greater, scorer=scorer)
@@ -291,6 +301,10 @@ def _quadratic_kappa(truth: np.ndarray, prediction: np.ndarray) -> Scorer:
         return 1 - np.divide(apart, by_chance, out=np.zeros(len(counts)), where=apart > 0)
 
     return scorer
+
+
+def _graded_kappa(grades: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Scorer:
+    return _quadratic_kappa(grades[truth], grades[prediction])
 
 
 def _log_loss(truth: np.ndarray, probabilities: np.ndarray) -> Scorer:

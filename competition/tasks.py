@@ -1,5 +1,6 @@
 """What a model is to predict: label texts to arrays, arrays to what is trained on, and a model's outputs back."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 JOINED = "|"  # between the classes of a multilabel sample
+WIDEST = 2**31  # of grades; numbers further apart are names, and their squares are no whole numbers any more
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Target:
     def exclusive(self) -> bool:
         """Whether a sample has exactly one class, so that its probabilities sum to 1."""
         return self.task in ("multiclass", "ordinal")
+
+    @property
+    def grades(self) -> tuple[int, ...] | None:
+        """The grades that the classes are, if all are numbers."""
+        return grades(self.classes)
 
     def truth(self, texts: Sequence[str]) -> np.ndarray:
         """Turn label texts (n,) into what metrics take.
@@ -109,3 +116,26 @@ class Target:
         if self.exclusive:
             return [self.classes[index] for index in decided]
         return [JOINED.join(np.array(self.classes, object)[row.astype(bool)]) for row in decided]
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a cell holds a whole number; of at most 300 digits, for Python reads no 4,301 of them, and a float
+    holds none beyond 308."""
+    return re.fullmatch(r"[-+]?\d{1,300}(\.0*)?", text.strip()) is not None
+
+
+def to_whole(text: str) -> int:
+    """Read a whole number, of any size, as `is_whole` tells it."""
+    return int(text.partition(".")[0])
+
+
+def grades(classes: Sequence[str]) -> tuple[int, ...] | None:
+    """Return what a quadratic kappa compares: the whole numbers that classes are called, less the smallest.
+
+    So gaps between them stay. None if not all are whole numbers, or if they lie too far apart.
+    """
+    if not all(map(is_whole, classes)):
+        return None
+    numbers = [to_whole(name) for name in classes]
+    lowest = min(numbers)
+    return tuple(number - lowest for number in numbers) if max(numbers) - lowest < WIDEST else None

@@ -1,6 +1,7 @@
 """Decisions gain where the plain one is wrong, on samples they were not fitted on, and nowhere else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from competition import decisions
 from competition.decisions import Decision, apply, cross_fit, fit, plain
-from competition.scores import find_metric
+from competition.scores import Metric, find_metric
 from competition.tasks import Target
 
 Data = tuple[np.ndarray, np.ndarray]
@@ -174,6 +176,30 @@ def test_cuts_find_the_only_true_class() -> None:
     assert metric(truth, apply(fit(metric, "ordinal", truth, probabilities), "ordinal", probabilities)) == 1
 
 
+def test_cuts_of_classes_with_gaps_between_them() -> None:
+    """The classes 2, 3 and 10: halfway between the last two is 6.5, and a mistake there costs 49 of those before."""
+    unfitted = plain(find_metric("quadratic_kappa", (0, 1, 8)), "ordinal", 3)
+    assert unfitted == Decision("cuts", (0.5, 4.5), grades=(0, 1, 8))
+    assert Decision.from_json(json.loads(json.dumps(unfitted.to_json()))) == unfitted
+    assert "grades" not in plain(find_metric("quadratic_kappa"), "ordinal", 3).to_json()
+    assert apply(unfitted, "ordinal", np.array([[0.5, 0, 0.5], [0, 0.4, 0.6], [0.9, 0.1, 0]])).tolist() == [1, 2, 0]
+
+
+def test_train_scores_and_decides_by_the_grades() -> None:
+    import competition.stages.train as stage
+
+    truth, probabilities = skewed_grades(np.random.default_rng(0), 300, 3)
+    samples: Any = SimpleNamespace(
+        target=Target("ordinal", ("2", "3", "10"), 0, 1, False), truth=truth, folds=np.arange(300) % 3,
+        contract={"metric": "quadratic_kappa"},
+    )  # fmt: skip
+    decision, kept, labels, results = stage._decide(samples, np.arange(300), probabilities, seed=1)
+    assert kept and decision.grades == (0, 1, 8)
+    grade = np.array([2, 3, 10])
+    kappa = cohen_kappa_score(grade[truth], grade[labels], weights="quadratic", labels=range(2, 11))
+    assert results["decided"].value == pytest.approx(kappa, abs=1e-12)
+
+
 @pytest.mark.parametrize("factor", [0.1, 1000])
 def test_multipliers_stay_in_their_range(factor: float) -> None:
     metric, rng = find_metric("f1_macro"), np.random.default_rng(0)
@@ -305,18 +331,18 @@ def test_search_climbs_step_by_step_to_the_score_of_its_decision(
 
 
 def brute_force(
-    name: str, task: str, truth: np.ndarray, probabilities: np.ndarray, decision: Decision, at: int
+    metric: Metric, task: str, truth: np.ndarray, probabilities: np.ndarray, decision: Decision, at: int
 ) -> float:
     """Return the best score with any other number at one place of a decision."""
-    metric = find_metric(name)
-    numbers = np.unique(probabilities) if task == "multilabel" else np.unique(decisions._expected_class(probabilities))
+    grades = np.array(metric.grades or range(probabilities.shape[1]), np.float64)
+    numbers = np.unique(probabilities if task == "multilabel" else (probabilities * grades).sum(axis=1))
     tried = [numbers[0] / 2, *(numbers[:-1] + numbers[1:]) / 2, (numbers[-1] + (1 if task == "multilabel" else 9)) / 2]
     best = -np.inf
     for number in tried:
         values = list(decision.values)
         values[at] = number
         if values == sorted(values) or task == "multilabel":
-            best = max(best, metric(truth, apply(Decision(decision.kind, tuple(values)), task, probabilities)))
+            best = max(best, metric(truth, apply(replace(decision, values=tuple(values)), task, probabilities)))
     return best
 
 
@@ -330,19 +356,20 @@ def test_no_other_threshold_of_a_class_is_better(name: str) -> None:
         assert all(0 < value < 1 for value in fitted.values)
         reached = metric(truth, apply(fitted, "multilabel", probabilities))
         for label in range(2):
-            best = brute_force(name, "multilabel", truth, probabilities, fitted, label)
+            best = brute_force(metric, "multilabel", truth, probabilities, fitted, label)
             assert reached == pytest.approx(best, abs=1e-12)
 
 
 def test_no_other_cut_is_better() -> None:
-    metric, rng = find_metric("quadratic_kappa"), np.random.default_rng(0)
-    for k in (2, 4):
+    rng = np.random.default_rng(0)
+    for grades in ((0, 1), (0, 1, 2, 3), (0, 1, 8), (0, 3, 4, 9)):
+        metric, k = find_metric("quadratic_kappa", grades), len(grades)
         truth, probabilities = skewed_grades(rng, 60, k)
         fitted = fit(metric, "ordinal", truth, probabilities)
         assert list(fitted.values) == sorted(fitted.values)
         reached = metric(truth, apply(fitted, "ordinal", probabilities))
         for number in range(k - 1):
-            best = brute_force("quadratic_kappa", "ordinal", truth, probabilities, fitted, number)
+            best = brute_force(metric, "ordinal", truth, probabilities, fitted, number)
             assert reached == pytest.approx(best, abs=1e-12)
 
 

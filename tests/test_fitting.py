@@ -131,6 +131,15 @@ def test_patience_stops_and_keeps_the_best_epoch(training_set: TrainingSet) -> N
     )
 
 
+def test_patience_waits_for_no_score(training_set: TrainingSet) -> None:
+    """A fold of one class has no roc_auc: the first epoch is no better than the others."""
+    folds = np.where(training_set.truth == 0, training_set.folds, 1)
+    other = dataclasses.replace(training_set, folds=folds, contract={"metric": "roc_auc"})
+    fitted = fit(recipe(train__patience_epochs=1, train__epochs=4), other)
+    assert len(fitted.history) == 4 == fitted.kept.epoch + 1
+    assert np.isnan(fitted.kept.score)
+
+
 def test_no_patience_keeps_the_last_epoch(training_set: TrainingSet) -> None:
     fitted = fit(recipe(), training_set)
     assert fitted.kept == fitted.history[-1]

@@ -125,6 +125,16 @@ def test_conflicts_may_be_dropped(tmp_path: Path) -> None:
     assert "'ant' and 'bee'" in done["report"]["alike"]["conflicts"]["listed"][0]
 
 
+def test_duplicates_are_dropped_beside_conflicts_that_are_kept(tmp_path: Path) -> None:
+    """Of three like images of one label and one of another, one of each label stays."""
+    files = alike(competition(), {f"train/{copy}.png": "train/0.png" for copy in (3, 4, 6)})
+    done = run(tmp_path, files, duplicates="drop")
+    assert {"0", "3", "4", "6"} & set(done["train"].index) == {"0", "4"}
+    assert done["train"]["group"]["0"] == done["train"]["group"]["4"] == "like 0"
+    told = done["report"]["alike"]
+    assert (told["duplicates"]["dropped"], told["conflicts"]["dropped"]) == (2, 0)
+
+
 def test_leaks_are_told_and_may_be_dropped(tmp_path: Path) -> None:
     files = alike(competition(), {"test/1000.png": "train/7.png"}, HOW["brighter"])
     kept = run(tmp_path / "keep", files)

@@ -22,6 +22,7 @@ from competition.scores import (
     sample_losses,
     score,
 )
+from competition.tasks import grades
 
 SINGLE, MULTI = "multiclass", "multilabel"
 
@@ -146,6 +147,21 @@ def test_kappa_of_all_agreeing_is_one_and_its_distances_are_those_of_the_classes
         metric(np.array([0, 0, 1, 4]), np.array([0, 4, 1, 4])),
     )
     assert near > 0.9 > far
+
+
+def test_kappa_compares_the_grades_that_classes_are() -> None:
+    """As Kaggle's does, and `compete score`: a grade between them that nobody has is not closed up."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        names = sorted(rng.choice(30, int(rng.integers(2, 6)), replace=False).tolist())
+        metric = find_metric("quadratic_kappa", grades([f"{name}.0" for name in names]))
+        truth, labels = rng.integers(0, len(names), (2, 50))
+        numbers = np.array(names)[truth], np.array(names)[labels]
+        expected = metrics.cohen_kappa_score(*numbers, weights="quadratic", labels=range(31))
+        assert metric(truth, labels) == pytest.approx(expected, abs=1e-12)
+        assert score(metric, truth, labels, 0).value == pytest.approx(expected, abs=1e-12)
+    assert find_metric("quadratic_kappa", (0, 1, 2)) == find_metric("quadratic_kappa", None)
+    assert find_metric("accuracy", (0, 1, 8)) == find_metric("accuracy")
 
 
 def test_log_loss_stays_finite_for_a_confident_mistake() -> None:

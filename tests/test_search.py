@@ -721,7 +721,9 @@ def test_what_a_framework_raises_is_a_reason(prepared: Path, tmp_path: Path, mon
     assert curve(ValueError("\x1b[1mnegative\n dimension")) == Curve((), "ValueError: negative dimension")
     assert curve(MemoryError("9 GB")) == Curve((), "MemoryError: 9 GB", lasting=False)
     for told in ("failed to allocate 2.5GiB: CUDA_ERROR_OUT_OF_MEMORY: out of memory", "CUDA error: out of memory",
-                 "cuDNN: CUDNN_STATUS_ALLOC_FAILED", "cuBLAS: CUBLAS_STATUS_ALLOC_FAILED"):  # fmt: skip
+                 "cuDNN: CUDNN_STATUS_ALLOC_FAILED", "cuBLAS: CUBLAS_STATUS_ALLOC_FAILED",
+                 "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried "
+                 "to allocate 16 bytes. Error code 12 (Cannot allocate memory)"):  # fmt: skip
         assert not curve(RuntimeError(told)).lasting
     assert len(curve(RuntimeError(999 * "x")).reason) == 300
     with pytest.raises(OSError, match="No space"):

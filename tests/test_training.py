@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from competition import backend, fitting
+from competition import backend, environment, fitting
 from competition.batches import EpochBatches, TrainingSet, side_share
 from competition.errors import CompetitionError
 from competition.mixing import cutmix, mixup
@@ -80,8 +80,26 @@ def test_class_weights_make_the_classes_equal(training_set: TrainingSet) -> None
     _, targets, weights = batches[0]
     assert weights is not None
     np.testing.assert_allclose(weights @ targets, [100, 100], rtol=1e-5)
-    own = dataclasses.replace(rare(training_set), weights=np.full(200, 0.5, np.float32))
-    np.testing.assert_allclose(EpochBatches(own, np.arange(200), params, seed=1)[0][2], weights / 2)
+    own = dataclasses.replace(rare(training_set), weights=np.where(np.arange(200) % 3 == 0, 30, 90).astype(np.float32))
+    both = weights * own.weights
+    np.testing.assert_allclose(EpochBatches(own, np.arange(200), params, seed=1)[0][2], both / both.mean(), rtol=1e-6)
+
+
+def test_weights_count_beside_each_other(training_set: TrainingSet) -> None:  # noqa: F811
+    """A hundred times as large, they are the same: the learning rate is not; those that are left out have no say."""
+    weights, params = np.linspace(0.5, 1.5, 200).astype(np.float32), recipe(train__batch_size=100).train
+    samples = np.arange(100, 200)
+    seen = []
+    for factor, of_others in ((1, 1), (128, 1), (1, 7)):
+        given = factor * np.concatenate([of_others * weights[:100], weights[100:]])
+        batches = EpochBatches(dataclasses.replace(training_set, weights=given), samples, params, seed=1)
+        seen.append(batches[0][2])
+    np.testing.assert_array_equal(seen[0], seen[1])
+    np.testing.assert_array_equal(seen[0], seen[2])
+    np.testing.assert_allclose(seen[0], weights[samples] / weights[samples].mean(), rtol=1e-6)
+    none = dataclasses.replace(training_set, weights=np.zeros(200, np.float32))
+    with pytest.raises(CompetitionError, match="the weights of all 100 samples to train on are 0, so nothing would be"):
+        EpochBatches(none, samples, params, seed=1)
 
 
 def test_balanced_sampling_draws_every_class_as_often(training_set: TrainingSet) -> None:  # noqa: F811
@@ -250,6 +268,20 @@ def test_weights_are_taken_back(training_set: TrainingSet, epochs: int, share: f
         np.testing.assert_allclose(between, share * first + (1 - share) * last, atol=1e-6)
 
 
+def test_weights_are_taken_back_after_five_steps(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Each of them of several batches, where these are accumulated."""
+    looked: list[int] = []
+
+    def spy(trainer: fitting._Trainer, before: list[np.ndarray]) -> list[np.ndarray]:
+        looked.append(int(trainer._optimizer.iterations))
+        return before
+
+    monkeypatch.setattr(fitting._Trainer, "_look_back", spy)
+    changed = {"train__epochs": 2, "train__batch_size": 7, "train__lookahead": 0.5}  # 21 batches of an epoch
+    fit(recipe(**changed, train__accumulate_batches=2), training_set)
+    assert looked == [5, 10, 10, 15, 20, 21]
+
+
 def test_average_decay_is_that_of_a_step() -> None:
     optimizer = make_optimizer(recipe(train__average_decay=0.9, train__accumulate_batches=4).train, 10)
     assert optimizer.ema_momentum**4 == pytest.approx(0.9)
@@ -287,7 +319,7 @@ def test_the_precision_is_bfloat16_where_the_cpu_is_fast_at_it(
 ) -> None:
     monkeypatch.setattr(backend, "device", lambda: "cpu:0")
     monkeypatch.setattr(backend, "cpu_features", lambda: cpu)
-    assert backend.precision("auto") == chosen
+    assert backend.precision("auto") == chosen == environment.describe(1)["auto_precision"]
     assert backend.precision("float16") == "float16"
 
 

@@ -10,7 +10,7 @@ from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.params import DataParams
 from competition.raw.forms import Form, Shown, find_form, show
 from competition.raw.found import Findings, Found
-from competition.raw.labels import Labels, is_whole, join
+from competition.raw.labels import Labels, join
 from competition.raw.matching import ImageIndex, is_in
 from competition.raw.metrics import described_metric, guess_metric, two_sided
 from competition.raw.roles import Tables
@@ -19,7 +19,7 @@ from competition.raw.sources import ARCHIVES, IMAGES, Source, list_images
 from competition.raw.test_samples import read_test
 from competition.raw.train_samples import read_train
 from competition.scores import find_metric
-from competition.tasks import JOINED
+from competition.tasks import JOINED, is_whole
 
 SHOWN_KINDS = 4  # of files, where none is an image
 

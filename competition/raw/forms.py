@@ -11,8 +11,9 @@ import pandas as pd
 from competition.errors import CompetitionError
 from competition.params import DataParams
 from competition.raw.found import Findings, Surety
-from competition.raw.labels import COUNTERS, SEPARATORS, Labels, consecutive, is_number, is_whole
+from competition.raw.labels import COUNTERS, SEPARATORS, Labels, consecutive, is_number
 from competition.scores import find_metric
+from competition.tasks import is_whole
 
 SHOWN_RANKS = 5  # labels of a ranking where neither metric nor sample tells how many
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from competition.errors import CompetitionError
 from competition.raw.found import Findings, Surety
-from competition.tasks import JOINED
+from competition.tasks import JOINED, is_whole, to_whole
 
 MISSING_NUMBERS = ("", "nan", "na", "n/a", "null", "none")
 COUNTERS = ("", "index", "unnamed: 0")  # what columns of row numbers are called
@@ -168,17 +168,6 @@ def is_number(text: str) -> bool:
     """Tell whether a cell holds a number, of any form but infinity and NaN."""
     number = re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text.strip())
     return number is not None and math.isfinite(float(number[0]))  # 1e999 is read as infinity
-
-
-def is_whole(text: str) -> bool:
-    """Tell whether a cell holds a whole number; of at most 300 digits, for Python reads no 4,301 of them, and a float
-    holds none beyond 308."""
-    return re.fullmatch(r"[-+]?\d{1,300}(\.0*)?", text.strip()) is not None
-
-
-def to_whole(text: str) -> int:
-    """Read a whole number, of any size, as `is_whole` tells it."""
-    return int(text.partition(".")[0])
 
 
 def _is_value(texts: list[str], fractions: bool) -> bool:

@@ -11,10 +11,11 @@ import pandas as pd
 
 from competition.errors import CompetitionError
 from competition.raw.forms import Shown, bare
-from competition.raw.labels import is_number, is_whole
+from competition.raw.labels import is_number
 from competition.raw.matching import PROBE, ImageIndex, split_of
 from competition.raw.sources import Source
 from competition.raw.tables import read_table, table_names
+from competition.tasks import is_whole
 
 # What label columns are called, the surest first.
 LABEL_NAMES = ("label", "labels", "class", "target", "category_id", "category", "class_id", "classname", "class_name",

@@ -8,12 +8,13 @@ from competition.errors import CompetitionError
 from competition.raw import folders
 from competition.raw.forms import Shown
 from competition.raw.found import Surety
-from competition.raw.labels import Labels, from_cells, from_columns, is_number, is_whole
+from competition.raw.labels import Labels, from_cells, from_columns, is_number
 from competition.raw.matching import PROBE, Match
 from competition.raw.metrics import described_metric
 from competition.raw.roles import FOLD_NAMES, GROUP_NAMES, MIN_GROUPS, WEIGHT_NAMES, label_columns, named_column, role
 from competition.raw.rows import Reader, Rows, files_of, locate, sure, tell_folder
 from competition.scores import find_metric
+from competition.tasks import is_whole
 
 SHOWN_COLUMNS = 8  # of those left aside, told by name
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 REASON_LETTERS = 300  # of a framework's message, which may quote the whole model
 NO_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError", "RESOURCE_EXHAUSTED",
              "CUDA_ERROR_OUT_OF_MEMORY", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED",
-             "CUDA error: out of memory")  # fmt: skip
+             "CUDA error: out of memory", "DefaultCPUAllocator")  # fmt: skip
 
 
 @dataclass(frozen=True)

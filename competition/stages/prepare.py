@@ -20,12 +20,11 @@ from competition.layout import ALIKE, CONTRACT, OVERVIEW, REPORT, SAMPLES, UNPAC
 from competition.params import DataParams, PrepareParams
 from competition.pictures import Line, in_lines, write_sheet
 from competition.raw.competition import Competition, read_competition
-from competition.raw.labels import is_whole
 from competition.raw.sources import Source, open_source
 from competition.review import Review, review
 from competition.seeds import derive
 from competition.splits import given_folds, make_folds, strata
-from competition.tasks import Target
+from competition.tasks import Target, is_whole
 
 SHOWN_CLASSES = 40  # of more classes, the overview shows the 20 largest and the 20 smallest
 SHOWN_IMAGES = 10  # of each class

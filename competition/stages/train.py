@@ -74,7 +74,7 @@ def train(
         contract.json: prepare's contract, and architecture (Keras JSON), recipe, names of the weights and decision:
             all that predict needs.
         oof.csv: sample_id, fold, label, predicted, and p_<class> for each class (or the value), float32; the samples
-            of the trained folds in the order of samples.csv.
+            of the trained folds in the order of samples.csv, each as it is: without the test-time views of predict.
         metrics.json: the metric pooled over all out-of-fold samples, decided (with the decision, which for each fold
             was fitted on the others), and of each fold without it; each with its 95 % interval.
         history.csv: fold (all for refit), seed, epoch, loss, val_loss, score (the metric, without decision),
@@ -233,7 +233,7 @@ def _decide(
         the other folds; and the scores: ``pooled`` and of each fold without it, ``decided`` with it, likewise.
     """
     target, truth, folds = training_set.target, training_set.truth[positions], training_set.folds[positions]
-    metric = find_metric(training_set.contract["metric"])
+    metric = find_metric(training_set.contract["metric"], target.grades)
     plain = decisions.plain(metric, target.task, len(target.classes), target.at_least_one)
     predicted = decisions.apply(plain, target.task, raw)
     results = {"pooled": score(metric, truth, predicted, derive(seed, "bootstrap", "pooled"))}

@@ -290,7 +290,8 @@ def _lead(
         return f"not all predictions of trials {first_number} and {second_number} are here to tell the two apart"
     fold = trial.task.fold
     contract, samples = read_json(prepared / CONTRACT), read_samples(prepared)
-    metric, target = find_metric(contract["metric"]), Target.of(contract)
+    target = Target.of(contract)
+    metric = find_metric(contract["metric"], target.grades)
     held = samples[(samples["split"] == "train") & (samples["fold"] == fold)]
     first, second = (np.load(path) for path in paths)
     difference = beats(metric, target, target.truth(list(held["label"])), first, second, derive(seed, "tune", "lead"))
