@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from competition.errors import CompetitionError
+from competition.errors import CompetitionError, lacks_memory
 from competition.layout import LOCK, STATE
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ DISK = {
     errno.EEXIST: "cannot make the folder {}: there is a file of this name; give another, or move the file away",
 }
 
+MEMORY = (
+    "close other programs, or lower prepare.image_size_px, train.batch_size or the size of the model, and run it "
+    "again: tune and train go on where they were"
+)
+MEMORY_LETTERS = 200  # of a framework's message, which may be pages
+
 
 @contextmanager
 def _told() -> Iterator[None]:
@@ -64,6 +70,11 @@ def _told() -> Iterator[None]:
         if number not in DISK:
             raise
         print(f"compete: {DISK[number].format(error.filename or 'the disk')}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        print(f"compete: memory ran out ({' '.join(str(error).split())[:MEMORY_LETTERS]}); {MEMORY}", file=sys.stderr)
         raise typer.Exit(1) from None
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -35,3 +35,15 @@ class DivergedError(CompetitionError):
 
 class UnreadableError(Exception):
     """One image file is damaged, cut short or no image; the text says why."""
+
+
+# What the errors of Python, TensorFlow, JAX and PyTorch are called, or say, when there is not enough of it.
+NO_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError", "RESOURCE_EXHAUSTED",
+             "CUDA_ERROR_OUT_OF_MEMORY", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED",
+             "CUDA error: out of memory", "DefaultCPUAllocator")  # fmt: skip
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Tell whether an error is a shortage of memory, of the machine or of a card: another time there may be enough."""
+    told = f"{type(error).__name__}: {error}"
+    return any(name in told for name in NO_MEMORY)

@@ -471,6 +471,16 @@ def test_disk_that_fills_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "make room" in told
 
 
+def test_memory_that_runs_out(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(images, "write_rows", refuse)
+    told = command(home)
+    assert told.startswith("compete: memory ran out ([enforce fail")
+    assert "lower prepare.image_size_px" in told
+
+
 @pytest.mark.parametrize(
     ("number", "word", "advice"),
     [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from competition.artifacts import whole_file
-from competition.errors import CompetitionError, UnavailableError
+from competition.errors import CompetitionError, UnavailableError, lacks_memory
 from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.search.outcomes import Curve, Task, Values
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from competition.batches import TrainingSet
 
 REASON_LETTERS = 300  # of a framework's message, which may quote the whole model
-NO_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError", "RESOURCE_EXHAUSTED",
-             "CUDA_ERROR_OUT_OF_MEMORY", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED",
-             "CUDA error: out of memory", "DefaultCPUAllocator")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,8 +99,8 @@ class Training:
             return Curve(_numbers(scores), str(error))
         except Exception as error:  # whatever a framework raises for a size it cannot do
             words = re.sub(r"\x1b\[\d*m", "", f"{type(error).__name__}: {error}")
-            lasting = not any(name in words for name in NO_MEMORY)
-            return Curve(_numbers(scores), " ".join(words.split())[:REASON_LETTERS], lasting=lasting)
+            reason = " ".join(words.split())[:REASON_LETTERS]
+            return Curve(_numbers(scores), reason, lasting=not lacks_memory(error))
         if math.isnan(scores[-1]):
             reason = f"the metric has no value on fold {task.fold}, most often because it has one class only there"
             return Curve(_numbers(scores), reason)
