@@ -239,6 +239,37 @@ def test_what_cannot_be_walked_is_not_called_wrong(monkeypatch: pytest.MonkeyPat
         shapes.trace(other, (8, 8, 3), TARGET)
 
 
+@pytest.mark.parametrize(("family", "keys", "first", "told"), [
+    ("speednet", SPEEDNET, (6, 6, 1), None),
+    ("speednet", SPEEDNET, (3, 6, 1), "begins with images of 3 x 6 pixels, and of these layer 12, MaxPooling2D, gets"),
+    ("resnet", RESNET, (1, 1, 1), None),
+    ("softmax", {}, (4, 4, 1), "weights of softmax belong to images of one size, in its layer Dense"),
+    ("conv", CONV, (4, 4, 1), "weights of conv belong to images of one size, in its layer Dense"),
+])  # fmt: skip
+def test_small_images_of_the_first_epochs_are_looked_at_too(
+    family: str, keys: dict[str, Any], first: shapes.Shape, told: str | None
+) -> None:
+    params = section(family, **keys)
+    assert shapes.check(params, (8, 8, 1), TARGET) is None
+    problem = shapes.check(params, (8, 8, 1), TARGET, first)
+    assert problem is None if told is None else told in (problem or "")
+
+
+def test_the_sizes_of_a_family_that_cannot_be_walked_are_not_called_wrong(
+    keras: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from competition.building import build
+
+    def own(layers: Any, pixels: Any) -> Any:
+        return layers.GlobalAveragePooling2D()(layers.Conv2DTranspose(4, 3)(layers.Rescaling(1 / 255)(pixels)))
+
+    params = of_function(monkeypatch, own)
+    model = build(params, (8, 8, 3), TARGET, first=(4, 4, 3))
+    assert model.output_shape == (None, 3)
+    fixed = of_function(monkeypatch, lambda layers, pixels: layers.Reshape((8, 24))(layers.Rescaling(1 / 255)(pixels)))
+    assert "in its layer Reshape; set start_size: 1.0" in (shapes.check(fixed, (8, 8, 3), TARGET, (4, 4, 3)) or "")
+
+
 def test_a_backbone_is_asked_of_keras(keras: Any) -> None:
     """The multiply-adds of a network are those its authors give: MobileNet at 224 pixels, 569 million."""
     params = section("backbone", **{**BACKBONE, "size_px": 0})
