@@ -39,9 +39,15 @@ def build(
     return _build(_Layers(), params, shape, target, precision, first is not None, devices)
 
 
-def architecture(params: Any, shape: tuple[int, int, int], target: Target, precision: str) -> str:
-    """Return the model of `build` as JSON that needs nothing but Keras to be read."""
-    return _build(keras.layers, params, shape, target, precision).to_json()
+def architecture(
+    params: Any, shape: tuple[int, int, int], target: Target, precision: str, *, any_size: bool = False
+) -> str:
+    """Return the model of `build` as JSON that needs nothing but Keras to be read.
+
+    Images of any size go through a backbone that was so built: told the size, some networks pad an odd side otherwise.
+    """
+    any_size = any_size and params.family in shapes.NEEDS_KERAS
+    return _build(keras.layers, params, shape, target, precision, any_size).to_json()
 
 
 def _build(
