@@ -25,6 +25,7 @@ Shape = tuple[int, ...]  # without the batch
 
 NEEDS_KERAS = ("backbone",)  # families whose layers are not in their file
 GROWS = 2.0  # times its input that a layer may put out: what doubling the filters gives that nothing pools
+FEW = 8  # channels that are as few as those of pixels: what speednet whitens gray ones to
 FALLS = 64.0  # times less than its input: what pooling 8 x 8 pixels into one gives
 FLOAT_BYTES = 4
 
@@ -187,8 +188,9 @@ def activations(params: Any, shape: Shape, target: Target) -> int:
 def jumps(rows: Sequence[Row]) -> list[str]:
     """Tell where activations do not shrink steadily: where they grow more than `GROWS` times or fall more than `FALLS`.
 
-    The first layer with weights may grow, for pixels have few channels; the classes may be few, unless what lies before
-    them is a flattened image.
+    The first layer with weights may grow, for pixels have few channels, and so may one on no more than `FEW` channels.
+    What pooling takes back at once is no growth. The classes may be few, unless what lies before them is a flattened
+    image.
     """
     told = []
     first = next((number for number, row in enumerate(rows) if row.parameters), 0)
@@ -196,11 +198,19 @@ def jumps(rows: Sequence[Row]) -> list[str]:
         ratio = row.activations / row.before
         of_pooled = number == len(rows) - 1 and rows[number - 1].layer != "Flatten"
         change = f"from {row.before:,} to {row.activations:,} activations"
-        if ratio > GROWS and number != first:
+        narrow = number == first or (len(row.shape) == 3 and rows[number - 1].shape[-1] <= FEW)
+        if _pooled(rows, number) / row.before > GROWS and not narrow:
             told.append(f"layer {number}, {row.layer}, grows {ratio:.3g} times, {change}; take fewer filters or units")
         if 1 / ratio > FALLS and not of_pooled:
             told.append(f"layer {number}, {row.layer}, falls {1 / ratio:.3g} times, {change}; pool more before it")
     return told
+
+
+def _pooled(rows: Sequence[Row], number: int) -> int:
+    """Count what a layer puts out, or what the pooling makes of it that comes right after."""
+    row = rows[number]
+    after = rows[number + 1] if number + 1 < len(rows) else row
+    return after.activations if "Pooling" in after.layer and after.before == row.activations else row.activations
 
 
 def table(rows: Sequence[Row], batch_size: int) -> list[str]:

@@ -1,5 +1,6 @@
 """Shapes worked out without Keras are those that Keras builds; what cannot be built is told before."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from competition.corner import corner
 from competition.errors import CompetitionError
 from competition.models import FAMILIES, Family
 from competition.params import Range
+from competition.presets import apply
+from competition.reading import load
 from competition.recipes import Recipe
 from competition.tasks import Target
 from tests.conftest import ROOT, Project, shipped_recipe
@@ -308,6 +311,26 @@ def test_jumps_of_activations_are_told() -> None:
     assert grown[0].startswith("layer 2, Dense, grows 2 times, from 9,000 to 18,001 activations")
     fallen = shapes.jumps(rows_of(100, 6500, 100, 1, 1))
     assert [line[:29] for line in fallen] == ["layer 2, Dense, falls 65 time", "layer 3, Dense, falls 100 tim"]
+
+
+def test_what_is_pooled_at_once_is_no_growth() -> None:
+    grown = rows_of(100, 9000, 36000, 9000, 6, kinds={3: "MaxPooling2D"})
+    assert shapes.jumps(grown[:3]) != []
+    assert shapes.jumps(grown[:4]) == []
+    assert (
+        "layer 2, Dense, grows 4.1 times"
+        in shapes.jumps(rows_of(100, 9000, 36900, 18900, kinds={3: "MaxPooling2D"}))[0]
+    )
+
+
+@pytest.mark.parametrize("preset", ["cifar10", "fashion-mnist", "speednet"])
+def test_our_own_recipes_are_given_no_advice(preset: str, tmp_path: Path) -> None:
+    """They are measured; `speednet` doubles no more than it pools, on images of any usual size."""
+    (params := tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    apply(preset, params)
+    model = load(params).model
+    for side, channels in itertools.product((16, 28, 32, 64), (1, 3)):
+        assert shapes.jumps(shapes.trace(model, (side, side, channels), TARGET)) == []
 
 
 def test_few_classes_are_no_jump_unless_an_image_lies_before_them() -> None:
