@@ -112,20 +112,20 @@ def check(params: Any, shape: Shape, target: Target, first: Shape | None = None)
         params: the model section.
         shape: height, width and channels of the images.
         target: what is to be predicted.
-        first: those of the images of the first epoch, as `first_shape` finds them; a backbone may take smaller images
-            than it is built for, and is not asked.
+        first: those of the images of the first epoch, as `first_shape` finds them. A backbone that no size is told
+            would take smaller ones than its least: some end in an error there, some in no number at all.
     """
     problem = _misfit(params, shape, target)
-    if problem or first is None or params.family in NEEDS_KERAS:
+    if problem or first is None:
         return problem
-    if layer := _sized(params, shape, target):
+    if params.family not in NEEDS_KERAS and (layer := _sized(params, shape, target)):
         return (
             f"train.start_size is below 1, and the weights of {params.family} belong to images of one size, in its "
             f"layer {layer}; set start_size: 1.0, or take resnet, speednet or backbone"
         )
     problem = _misfit(params, first, target)
     size = f"{first[0]} x {first[1]} pixels"
-    return problem and f"train.start_size begins with images of {size}, and of these {problem}; or raise start_size"
+    return problem and f"train.start_size begins with images of {size}: {problem}; or raise start_size"
 
 
 def _misfit(params: Any, shape: Shape, target: Target) -> str | None:

@@ -427,7 +427,7 @@ def test_a_network_that_saw_images_of_several_sizes_is_rebuilt_with_the_same_pad
     from competition import building
 
     params = section("backbone", **{**BACKBONE, "network": "MobileNetV3Small", "size_px": 0})
-    trained = building.build(params, (33, 33, 3), TARGET, first=(17, 17, 3))
+    trained = building.build(params, (33, 33, 3), TARGET, first=(32, 32, 3))
     json = building.architecture(params, (33, 33, 3), TARGET, "float32", any_size=True)
     paddings = [
         [layer.padding for layer in model.layers if type(layer).__name__ == "ZeroPadding2D"]
@@ -443,7 +443,7 @@ def test_a_network_that_takes_one_size_only_is_told() -> None:
 
     params = section("backbone", **{**BACKBONE, "network": "NASNetMobile", "size_px": 0})
     with pytest.raises(CompetitionError, match="NASNetMobile takes images of one size only"):
-        building.build(params, (32, 32, 3), TARGET, first=(16, 16, 3))
+        building.build(params, (48, 48, 3), TARGET, first=(32, 32, 3))
 
 
 @pytest.mark.parametrize(("keys", "told"), [

@@ -244,7 +244,7 @@ def test_what_cannot_be_walked_is_not_called_wrong(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("family", "keys", "first", "told"), [
     ("speednet", SPEEDNET, (6, 6, 1), None),
-    ("speednet", SPEEDNET, (3, 6, 1), "begins with images of 3 x 6 pixels, and of these layer 12, MaxPooling2D, gets"),
+    ("speednet", SPEEDNET, (3, 6, 1), "begins with images of 3 x 6 pixels: layer 12, MaxPooling2D, gets"),
     ("resnet", RESNET, (1, 1, 1), None),
     ("softmax", {}, (4, 4, 1), "weights of softmax belong to images of one size, in its layer Dense"),
     ("conv", CONV, (4, 4, 1), "weights of conv belong to images of one size, in its layer Dense"),
@@ -256,6 +256,14 @@ def test_small_images_of_the_first_epochs_are_looked_at_too(
     assert shapes.check(params, (8, 8, 1), TARGET) is None
     problem = shapes.check(params, (8, 8, 1), TARGET, first)
     assert problem is None if told is None else told in (problem or "")
+
+
+def test_the_first_images_of_a_backbone_are_no_smaller_than_its_least() -> None:
+    """Of 24 px VGG makes nothing, whose maximum is no number; nothing is amiss where the model resizes them."""
+    for size_px, told in ((0, "of 24 x 24 pixels: VGG16 takes images of at least 32 x 32 pixels"), (32, None)):
+        params = section("backbone", **{**BACKBONE, "network": "VGG16", "size_px": size_px})
+        problem = shapes.check(params, (48, 48, 3), TARGET, (24, 24, 3))
+        assert problem is None if told is None else told in (problem or "")
 
 
 def test_the_sizes_of_a_family_that_cannot_be_walked_are_not_called_wrong(
