@@ -17,10 +17,8 @@ from competition.mixing import cutmix, mixup
 from competition.params import TrainParams
 from competition.policies import Policy, view_seed
 from competition.seeds import derive
+from competition.shapes import side_share, sized
 from competition.tasks import Target
-
-SIZE_JUMPS = 3  # in which the side of the images grows; the step is compiled anew for each size
-GROWN = 0.6  # of the epochs after which it is the full one
 
 
 @dataclass(frozen=True)
@@ -183,20 +181,9 @@ class EpochBatches:
         return mix(images, targets, alpha, rng)
 
 
-def side_share(params: TrainParams, epoch: int) -> float:
-    """Return the side of the images of an epoch as a share of the full one, which that of the last one always is.
-
-    Source: sizes that grow while a network trains are Howard's for ImageNet in DAWNBench (2018), and Tan and Le,
-    "EfficientNetV2" (2021).
-    """
-    is_last = epoch == params.epochs - 1  # of one or two epochs it would not have come to the full side
-    jumps = SIZE_JUMPS if is_last else min(int(SIZE_JUMPS * epoch / (GROWN * params.epochs)), SIZE_JUMPS)
-    return params.start_size + (1 - params.start_size) * jumps / SIZE_JUMPS
-
-
 def _resized(images: np.ndarray, share: float) -> np.ndarray:
     """Resize images uint8 (b, h, w, c) to a share of their height and width."""
-    height, width = (max(1, round(share * side)) for side in images.shape[1:3])
+    height, width, _ = sized(images.shape[1:], share)
     if (height, width) == images.shape[1:3]:
         return images
     small = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images]

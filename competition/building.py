@@ -18,7 +18,7 @@ def build(
     target: Target,
     precision: str = "float32",
     *,
-    any_size: bool = False,
+    first: shapes.Shape | None = None,
     devices: int = 1,
 ) -> keras.Model:
     """Build an untrained model that turns uint8 (b, h, w, c) into float32 (b, target.outputs).
@@ -28,30 +28,26 @@ def build(
         shape: height, width and channels of the images.
         target: what is to be predicted.
         precision: in which the model computes; its weights and its last layer are float32 in any.
-        any_size: whether images of any height and width are to go through it.
+        first: of the images of the first epoch, where they are smaller; then images of any size go through it.
         devices: over how many its batches are spread.
 
     Raises:
         CompetitionError: the parameters do not fit the images, or each other.
     """
-    if any_size and (layer := _sized(params, shape, target)):
-        raise CompetitionError(
-            f"train.start_size is below 1, and the weights of {params.family} belong to images of one size, in its "
-            f"layer {layer}; set start_size: 1.0, or take resnet, speednet or backbone"
-        )
-    return _build(_Layers(), params, shape, target, precision, any_size, devices)
+    if problem := shapes.check(params, shape, target, first):
+        raise CompetitionError(problem)
+    return _build(_Layers(), params, shape, target, precision, first is not None, devices)
 
 
-def _sized(params: Any, shape: tuple[int, int, int], target: Target) -> str | None:
-    """Name the first layer that has another number of weights for larger images; None if there is none."""
-    larger = (2 * shape[0], 2 * shape[1], shape[2])
-    rows = zip(shapes.trace(params, shape, target), shapes.trace(params, larger, target), strict=True)
-    return next((row.layer for row, other in rows if row.parameters != other.parameters), None)
+def architecture(
+    params: Any, shape: tuple[int, int, int], target: Target, precision: str, *, any_size: bool = False
+) -> str:
+    """Return the model of `build` as JSON that needs nothing but Keras to be read.
 
-
-def architecture(params: Any, shape: tuple[int, int, int], target: Target, precision: str) -> str:
-    """Return the model of `build` as JSON that needs nothing but Keras to be read."""
-    return _build(keras.layers, params, shape, target, precision).to_json()
+    Images of any size go through a backbone that was so built: told the size, some networks pad an odd side otherwise.
+    """
+    any_size = any_size and params.family in shapes.NEEDS_KERAS
+    return _build(keras.layers, params, shape, target, precision, any_size).to_json()
 
 
 def _build(
@@ -63,8 +59,6 @@ def _build(
     any_size: bool = False,
     devices: int = 1,
 ) -> keras.Model:
-    if problem := shapes.check(params, shape, target):
-        raise CompetitionError(problem)
     keras.backend.clear_session()  # the names of the layers count from 1 again
     keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
     with backend.spread(devices):

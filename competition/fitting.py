@@ -19,6 +19,7 @@ from competition.optimizers import make_optimizer
 from competition.recipes import Recipe
 from competition.scores import Metric, find_metric, loss
 from competition.seeds import derive
+from competition.shapes import first_shape
 from competition.tasks import Target
 
 SAVE_SHARE = 0.05  # of the time at most goes into saving the state: after every epoch, or if that is dear, now and then
@@ -132,14 +133,13 @@ def _new_model(
     recipe: Recipe, training_set: TrainingSet, samples: np.ndarray, batch_size: int, seed: int
 ) -> keras.Model:
     """Build the model with its initial weights, of which its family may take some from the images of the samples."""
-    precision, any_size = backend.precision(recipe.train.precision), recipe.train.start_size < 1
     keras.utils.set_random_seed(derive(seed, "weights"))
     model = building.build(
         recipe.model,
         training_set.shape,
         training_set.target,
-        precision,
-        any_size=any_size,
+        backend.precision(recipe.train.precision),
+        first=first_shape(recipe.train, training_set.shape),
         devices=backend.device_count(batch_size),
     )
     building.adapt(recipe.model, model, training_set.images, training_set.rows[samples[:ADAPT_IMAGES]])

@@ -18,14 +18,19 @@ from typing import Any
 
 from competition.errors import CompetitionError
 from competition.models import FAMILIES
+from competition.params import TrainParams
 from competition.tasks import Target
 
 Shape = tuple[int, ...]  # without the batch
 
 NEEDS_KERAS = ("backbone",)  # families whose layers are not in their file
 GROWS = 2.0  # times its input that a layer may put out: what doubling the filters gives that nothing pools
+FEW = 8  # channels that are as few as those of pixels: what speednet whitens gray ones to
 FALLS = 64.0  # times less than its input: what pooling 8 x 8 pixels into one gives
 FLOAT_BYTES = 4
+
+SIZE_JUMPS = 3  # in which the side of the images grows; the step is compiled anew for each size
+GROWN = 0.6  # of the epochs after which it is the full one
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,30 @@ def trace(params: Any, shape: Shape, target: Target) -> list[Row]:
     return layers.rows
 
 
-def check(params: Any, shape: Shape, target: Target) -> str | None:
-    """Tell why a model cannot be built for these images; None if it can, or if that cannot be told without Keras."""
+def check(params: Any, shape: Shape, target: Target, first: Shape | None = None) -> str | None:
+    """Tell why a model cannot be built for these images; None if it can, or if that cannot be told without Keras.
+
+    Args:
+        params: the model section.
+        shape: height, width and channels of the images.
+        target: what is to be predicted.
+        first: those of the images of the first epoch, as `first_shape` finds them. A backbone that no size is told
+            would take smaller ones than its least: some end in an error there, some in no number at all.
+    """
+    problem = _misfit(params, shape, target)
+    if problem or first is None:
+        return problem
+    if params.family not in NEEDS_KERAS and (layer := _sized(params, shape, target)):
+        return (
+            f"train.start_size is below 1, and the weights of {params.family} belong to images of one size, in its "
+            f"layer {layer}; set start_size: 1.0, or take resnet, speednet or backbone"
+        )
+    problem = _misfit(params, first, target)
+    size = f"{first[0]} x {first[1]} pixels"
+    return problem and f"train.start_size begins with images of {size}: {problem}; or raise start_size"
+
+
+def _misfit(params: Any, shape: Shape, target: Target) -> str | None:
     own = FAMILIES[params.family].check
     problem = own(params, shape) if own else None
     if problem or params.family in NEEDS_KERAS:
@@ -115,6 +142,41 @@ def check(params: Any, shape: Shape, target: Target) -> str | None:
     return None
 
 
+def _sized(params: Any, shape: Shape, target: Target) -> str | None:
+    """Name the first layer that fits images of one size only; None if there is none, or if that cannot be told."""
+    rows: list[Row] = []
+    try:
+        rows = trace(params, shape, target)
+        larger = trace(params, sized(shape, 2.0), target)
+    except MisfitError as misfit:
+        return rows[len(misfit.rows)].layer
+    except CompetitionError:
+        return None
+    pairs = zip(rows, larger, strict=True)
+    return next((row.layer for row, other in pairs if row.parameters != other.parameters), None)
+
+
+def first_shape(params: TrainParams, shape: Shape) -> Shape | None:
+    """Return the shape of the images of the first epoch; None if ``start_size`` leaves all of them whole."""
+    return sized(shape, side_share(params, 0)) if params.start_size < 1 else None
+
+
+def side_share(params: TrainParams, epoch: int) -> float:
+    """Return the side of the images of an epoch as a share of the full one, which that of the last one always is.
+
+    Source: sizes that grow while a network trains are Howard's for ImageNet in DAWNBench (2018), and Tan and Le,
+    "EfficientNetV2" (2021).
+    """
+    is_last = epoch == params.epochs - 1  # of one or two epochs it would not have come to the full side
+    jumps = SIZE_JUMPS if is_last else min(int(SIZE_JUMPS * epoch / (GROWN * params.epochs)), SIZE_JUMPS)
+    return params.start_size + (1 - params.start_size) * jumps / SIZE_JUMPS
+
+
+def sized(shape: Shape, share: float) -> Shape:
+    """Bring height and width to a share of them, but to a pixel at least."""
+    return (*(max(1, round(share * side)) for side in shape[:2]), shape[2])
+
+
 def activations(params: Any, shape: Shape, target: Target) -> int:
     """Count the activations of a model; 0 if it cannot be built."""
     try:
@@ -126,8 +188,9 @@ def activations(params: Any, shape: Shape, target: Target) -> int:
 def jumps(rows: Sequence[Row]) -> list[str]:
     """Tell where activations do not shrink steadily: where they grow more than `GROWS` times or fall more than `FALLS`.
 
-    The first layer with weights may grow, for pixels have few channels; the classes may be few, unless what lies before
-    them is a flattened image.
+    The first layer with weights may grow, for pixels have few channels, and so may one on no more than `FEW` channels.
+    What pooling takes back at once is no growth. The classes may be few, unless what lies before them is a flattened
+    image.
     """
     told = []
     first = next((number for number, row in enumerate(rows) if row.parameters), 0)
@@ -135,11 +198,19 @@ def jumps(rows: Sequence[Row]) -> list[str]:
         ratio = row.activations / row.before
         of_pooled = number == len(rows) - 1 and rows[number - 1].layer != "Flatten"
         change = f"from {row.before:,} to {row.activations:,} activations"
-        if ratio > GROWS and number != first:
+        narrow = number == first or (len(row.shape) == 3 and rows[number - 1].shape[-1] <= FEW)
+        if _pooled(rows, number) / row.before > GROWS and not narrow:
             told.append(f"layer {number}, {row.layer}, grows {ratio:.3g} times, {change}; take fewer filters or units")
         if 1 / ratio > FALLS and not of_pooled:
             told.append(f"layer {number}, {row.layer}, falls {1 / ratio:.3g} times, {change}; pool more before it")
     return told
+
+
+def _pooled(rows: Sequence[Row], number: int) -> int:
+    """Count what a layer puts out, or what the pooling makes of it that comes right after."""
+    row = rows[number]
+    after = rows[number + 1] if number + 1 < len(rows) else row
+    return after.activations if "Pooling" in after.layer and after.before == row.activations else row.activations
 
 
 def table(rows: Sequence[Row], batch_size: int) -> list[str]:

@@ -419,6 +419,33 @@ def test_images_are_resized_within_the_model() -> None:
     assert "resize" not in {layer.name for layer in unchanged.layers}
 
 
+def test_a_network_that_saw_images_of_several_sizes_is_rebuilt_with_the_same_padding() -> None:
+    """Told an odd side it pads otherwise: out of fold and on test images it would be two models."""
+    backend.start(2)
+    import keras
+
+    from competition import building
+
+    params = section("backbone", **{**BACKBONE, "network": "MobileNetV3Small", "size_px": 0})
+    trained = building.build(params, (33, 33, 3), TARGET, first=(32, 32, 3))
+    json = building.architecture(params, (33, 33, 3), TARGET, "float32", any_size=True)
+    paddings = [
+        [layer.padding for layer in model.layers if type(layer).__name__ == "ZeroPadding2D"]
+        for model in (trained, keras.models.model_from_json(json))
+    ]
+    assert paddings[0]
+    assert paddings[1] == paddings[0]
+
+
+def test_a_network_that_takes_one_size_only_is_told() -> None:
+    backend.start(2)
+    from competition import building
+
+    params = section("backbone", **{**BACKBONE, "network": "NASNetMobile", "size_px": 0})
+    with pytest.raises(CompetitionError, match="NASNetMobile takes images of one size only"):
+        building.build(params, (48, 48, 3), TARGET, first=(32, 32, 3))
+
+
 @pytest.mark.parametrize(("keys", "told"), [
     ({"network": "mobilnetv2"}, "model.network is mobilnetv2, .*did you mean MobileNetV2"),
     ({"network": "x"}, "model.network is x, .*expected one of ConvNeXtBase, .*VGG19, Xception"),

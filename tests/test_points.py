@@ -198,6 +198,22 @@ def test_neighbours_differ_a_little_and_stay_in_the_space() -> None:
     assert {(other["a"], other["b"]) for other in near} == {(2, 16), (3, 8), (3, 32), (2, 8), (2, 32)}
 
 
+def test_the_neighbour_of_a_value_is_found_without_listing_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    def listing(span: Range) -> None:
+        raise AssertionError(f"{span} is listed")
+
+    monkeypatch.setattr(points, "_each", listing)
+    rng, long = generator(), {"a": Range(int=(1, 10**12), sampling="log")}
+    assert any(points.neighbour(long, {"a": 1}, rng)["a"] == 2 for _ in range(100))  # where it had stayed
+    top = {points.neighbour(long, {"a": 10**12}, rng)["a"] for _ in range(100)}
+    assert 10**12 not in top
+    stepped = {"a": Range(float=(0.1, 0.7), step=0.2), "b": Range(int=(2, 11), step=4), "c": Range(choice=(9, 1, 4))}
+    near = [points.neighbour(stepped, {"a": 0.3, "b": 6, "c": 4}, rng) for _ in range(200)]
+    assert {other["a"] for other in near} == {0.1, 0.3, 0.5}
+    assert {other["b"] for other in near} == {2, 6, 10}
+    assert {other["c"] for other in near} == {1, 4, 9}
+
+
 def test_a_path_is_active_if_its_parents_are() -> None:
     assert points.is_active(SPACE, "c", {"a": 2, "b": 4})
     assert not points.is_active(SPACE, "c", {"a": 1, "b": 4})

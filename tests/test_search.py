@@ -758,6 +758,11 @@ def test_values_of_which_no_model_can_be_built_are_told(prepared: Path) -> None:
     assert impossible({"model.blocks": 2}) is None
     assert "too small for its window" in (impossible({"model.blocks": 5}) or "")
     assert impossible({"model.kernel_px": 2}) is not None
+    assert "belong to images of one size" in (impossible({"train.start_size": 0.5}) or "")
+    speednet = FAMILIES["speednet"].schema(family="speednet", widths=(8, 8), convs_per_group=1)
+    impossible = Impossible(Recipe(model=speednet, train=recipe().train).model_dump_json(), (8, 8, 1), target)
+    assert impossible({"train.start_size": 0.7}) is None
+    assert "of 3 x 3 pixels: layer 9, MaxPooling2D" in (impossible({"train.start_size": 0.4}) or "")
     backbone = Recipe(model=FAMILIES["backbone"].schema(family="backbone", **BACKBONE), train=recipe().train)
     impossible = Impossible(backbone.model_dump_json(), (8, 8, 1), target)
     assert impossible({"model.size_px": 40}) is None

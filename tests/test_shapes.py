@@ -1,5 +1,6 @@
 """Shapes worked out without Keras are those that Keras builds; what cannot be built is told before."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from competition.corner import corner
 from competition.errors import CompetitionError
 from competition.models import FAMILIES, Family
 from competition.params import Range
+from competition.presets import apply
+from competition.reading import load
 from competition.recipes import Recipe
 from competition.tasks import Target
 from tests.conftest import ROOT, Project, shipped_recipe
@@ -239,6 +242,45 @@ def test_what_cannot_be_walked_is_not_called_wrong(monkeypatch: pytest.MonkeyPat
         shapes.trace(other, (8, 8, 3), TARGET)
 
 
+@pytest.mark.parametrize(("family", "keys", "first", "told"), [
+    ("speednet", SPEEDNET, (6, 6, 1), None),
+    ("speednet", SPEEDNET, (3, 6, 1), "begins with images of 3 x 6 pixels: layer 12, MaxPooling2D, gets"),
+    ("resnet", RESNET, (1, 1, 1), None),
+    ("softmax", {}, (4, 4, 1), "weights of softmax belong to images of one size, in its layer Dense"),
+    ("conv", CONV, (4, 4, 1), "weights of conv belong to images of one size, in its layer Dense"),
+])  # fmt: skip
+def test_small_images_of_the_first_epochs_are_looked_at_too(
+    family: str, keys: dict[str, Any], first: shapes.Shape, told: str | None
+) -> None:
+    params = section(family, **keys)
+    assert shapes.check(params, (8, 8, 1), TARGET) is None
+    problem = shapes.check(params, (8, 8, 1), TARGET, first)
+    assert problem is None if told is None else told in (problem or "")
+
+
+def test_the_first_images_of_a_backbone_are_no_smaller_than_its_least() -> None:
+    """Of 24 px VGG makes nothing, whose maximum is no number; nothing is amiss where the model resizes them."""
+    for size_px, told in ((0, "of 24 x 24 pixels: VGG16 takes images of at least 32 x 32 pixels"), (32, None)):
+        params = section("backbone", **{**BACKBONE, "network": "VGG16", "size_px": size_px})
+        problem = shapes.check(params, (48, 48, 3), TARGET, (24, 24, 3))
+        assert problem is None if told is None else told in (problem or "")
+
+
+def test_the_sizes_of_a_family_that_cannot_be_walked_are_not_called_wrong(
+    keras: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from competition.building import build
+
+    def own(layers: Any, pixels: Any) -> Any:
+        return layers.GlobalAveragePooling2D()(layers.Conv2DTranspose(4, 3)(layers.Rescaling(1 / 255)(pixels)))
+
+    params = of_function(monkeypatch, own)
+    model = build(params, (8, 8, 3), TARGET, first=(4, 4, 3))
+    assert model.output_shape == (None, 3)
+    fixed = of_function(monkeypatch, lambda layers, pixels: layers.Reshape((8, 24))(layers.Rescaling(1 / 255)(pixels)))
+    assert "in its layer Reshape; set start_size: 1.0" in (shapes.check(fixed, (8, 8, 3), TARGET, (4, 4, 3)) or "")
+
+
 def test_a_backbone_is_asked_of_keras(keras: Any) -> None:
     """The multiply-adds of a network are those its authors give: MobileNet at 224 pixels, 569 million."""
     params = section("backbone", **{**BACKBONE, "size_px": 0})
@@ -277,6 +319,26 @@ def test_jumps_of_activations_are_told() -> None:
     assert grown[0].startswith("layer 2, Dense, grows 2 times, from 9,000 to 18,001 activations")
     fallen = shapes.jumps(rows_of(100, 6500, 100, 1, 1))
     assert [line[:29] for line in fallen] == ["layer 2, Dense, falls 65 time", "layer 3, Dense, falls 100 tim"]
+
+
+def test_what_is_pooled_at_once_is_no_growth() -> None:
+    grown = rows_of(100, 9000, 36000, 9000, 6, kinds={3: "MaxPooling2D"})
+    assert shapes.jumps(grown[:3]) != []
+    assert shapes.jumps(grown[:4]) == []
+    assert (
+        "layer 2, Dense, grows 4.1 times"
+        in shapes.jumps(rows_of(100, 9000, 36900, 18900, kinds={3: "MaxPooling2D"}))[0]
+    )
+
+
+@pytest.mark.parametrize("preset", ["cifar10", "fashion-mnist", "speednet"])
+def test_our_own_recipes_are_given_no_advice(preset: str, tmp_path: Path) -> None:
+    """They are measured; `speednet` doubles no more than it pools, on images of any usual size."""
+    (params := tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    apply(preset, params)
+    model = load(params).model
+    for side, channels in itertools.product((16, 28, 32, 64), (1, 3)):
+        assert shapes.jumps(shapes.trace(model, (side, side, channels), TARGET)) == []
 
 
 def test_few_classes_are_no_jump_unless_an_image_lies_before_them() -> None:

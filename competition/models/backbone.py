@@ -51,6 +51,8 @@ def backbone(
     x = preprocessed(layers, pixels, sys.modules[factory.__module__].preprocess_input)
     if size_px:
         x = layers.Resizing(size_px, size_px, dtype="float32", name="resize")(x)
+    if x.shape[1] is None and network.startswith("NASNet"):
+        raise CompetitionError(f"{network} takes images of one size only; set train.start_size: 1.0, or model.size_px")
     try:
         with _weights_files(network, weights), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of images in a size that no weights were made for: any will do

@@ -84,12 +84,12 @@ def _moved(span: Range, value: Scalar, rng: np.random.Generator) -> Scalar:
     """Move a number by about a tenth of its range, by one step at least; it turns back at the ends."""
     share = abs(_share(span, value) + rng.normal(0, STEP_SHARE))
     moved = _at(span, min(share, 2 - share))
-    steps = sorted(listed(span) or ()) if moved == value else []
-    if len(steps) < 2:
+    length = size(span)
+    if moved != value or length is None or length < 2:
         return moved
-    index = steps.index(value)
-    is_last = index == len(steps) - 1
-    return steps[index - 1 if is_last or (index > 0 and rng.random() < 0.5) else index + 1]
+    rank = _rank(span, value)
+    is_last = rank == length - 1
+    return _ranked(span, rank - 1 if is_last or (rank > 0 and rng.random() < 0.5) else rank + 1)
 
 
 def is_ordered(span: Range) -> bool:
@@ -207,6 +207,21 @@ def _nth(span: Range, index: int) -> Scalar:
     return min(max(rounded(low + index * (span.step or 0)), low), high)
 
 
+def _ranked(span: Range, rank: int) -> Scalar:
+    """Return the value of a rank, from 0: of numbers by their size, of other choices in their order."""
+    return sorted(span.choice)[rank] if span.choice is not None and is_ordered(span) else _nth(span, rank)
+
+
+def _rank(span: Range, value: Scalar) -> int:
+    """Return the rank of a number among the values of a range; `_ranked` leads back to it."""
+    if span.choice is not None:
+        return sorted(span.choice).index(value)
+    if span.integer is not None:
+        return (int(value) - span.integer[0]) // int(span.step or 1)
+    assert span.real is not None
+    return round((float(value) - span.real[0]) / (span.step or 1))
+
+
 def ends(span: Range) -> tuple[Scalar, Scalar]:
     """Return the lowest and the highest of numbers."""
     if span.choice is not None:
@@ -224,7 +239,7 @@ def _at(span: Range, share: float) -> Scalar:
     if span.choice is not None or (length is not None and span.sampling == "linear"):
         assert length is not None
         index = min(int(share * length), length - 1)
-        return sorted(span.choice)[index] if span.choice is not None and is_ordered(span) else _nth(span, index)
+        return _ranked(span, index)
     low, high = span.integer or span.real or (0, 0)
     margin = 0.5 if span.integer else 0.0  # so that the ends are as likely as their logarithms say
     bottom, top = low - margin, high + margin

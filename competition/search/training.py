@@ -16,7 +16,7 @@ from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.search.outcomes import Curve, Task, Values
 from competition.search.results import fit_state, predictions
-from competition.shapes import check
+from competition.shapes import check, first_shape
 from competition.tasks import Target
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ REASON_LETTERS = 300  # of a framework's message, which may quote the whole mode
 
 @dataclass(frozen=True)
 class Impossible:
-    """Tells why a model with some values cannot be built for the images; None if it can.
+    """Tells why a model with some values cannot be built for the images of all epochs; None if it can.
 
     Attributes:
         recipe: over which the values are laid; as JSON, for the class of a family cannot be sent to a process.
@@ -41,7 +41,8 @@ class Impossible:
 
     def __call__(self, values: Values) -> str | None:
         try:
-            return check(_laid(self.recipe, values).model, self.shape, self.target)
+            recipe = _laid(self.recipe, values)
+            return check(recipe.model, self.shape, self.target, first_shape(recipe.train, self.shape))
         except CompetitionError as error:
             return str(error)
 

@@ -271,13 +271,16 @@ def _metrics(training_set: TrainingSet, results: dict[str, Score]) -> dict[str, 
 def _contract(training_set: TrainingSet, recipe: Recipe, names: list[str], decision: Decision) -> dict[str, Any]:
     from competition import building
 
-    precision = backend.precision(recipe.train.precision)
+    precision, any_size = backend.precision(recipe.train.precision), recipe.train.start_size < 1
+    architecture = building.architecture(
+        recipe.model, training_set.shape, training_set.target, precision, any_size=any_size
+    )
     return {
         **training_set.contract,
         "decision": decision.to_json(),
         "weights": names,
         "recipe": recipe.model_dump(mode="json"),
-        "architecture": building.architecture(recipe.model, training_set.shape, training_set.target, precision),
+        "architecture": architecture,
     }
 
 
