@@ -43,6 +43,8 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
             written. Or there is nothing to choose from, or more than one choice; then only the download's path is
             written, so that the user can go on by hand.
     """
+    if not download.exists():  # a shell leaves ~ in quotes as it stands; what is nobody's home stays here too
+        download = Path(os.path.expanduser(download))  # noqa: PTH111
     written = read_yaml(params, _yaml())
     _check(download, params, written, metric)
     root = _root(download, params)

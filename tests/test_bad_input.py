@@ -83,6 +83,10 @@ def test_missing_folder(tmp_path: Path) -> None:
     assert "data.root" in told
 
 
+def test_missing_folder_below_a_home(tmp_path: Path) -> None:
+    assert refusal(tmp_path, Path("~/nonesuch")).endswith("('~' stands for no folder there: write it out)")
+
+
 def test_empty_folder(tmp_path: Path) -> None:
     told = refusal(tmp_path, write_folder(tmp_path, {"raw/": b""}) / "raw")
     assert str(tmp_path / "raw") in told
