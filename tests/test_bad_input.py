@@ -570,3 +570,12 @@ def test_a_command_that_is_stopped_says_what_to_do_next(monkeypatch: pytest.Monk
     done = CliRunner().invoke(app, ["init", "data/raw/digits.zip"])
     assert done.exit_code == 130
     assert "compete: stopped; run it again" in done.stderr
+
+
+def test_a_folder_to_score_is_not_called_missing(tmp_path: Path) -> None:
+    answers = tmp_path / "answers.csv"
+    answers.write_text("id,label\n1,a\n")
+    for paths in ([tmp_path, answers], [answers, tmp_path]):
+        done = CliRunner().invoke(app, ["score", *map(str, paths)])
+        assert done.exit_code == 1
+        assert done.stderr == f"compete: cannot open {tmp_path}: it is a folder; give the path of a file\n"
