@@ -472,3 +472,41 @@ def test_an_id_with_several_images_is_told(tmp_path: Path, image: str) -> None:
     files = images("train/", [image.format(n) for n in NAMES]) | images("test/", ["901.png", "902.png"], 100)
     with pytest.raises(CompetitionError, match=f"called 'train/{image.format('001')}'; where an id has several images"):
         read(tmp_path, {**files, "train.csv": train_csv()}, train_table="train.csv")
+
+
+@pytest.mark.parametrize("between", [" ", "  ", "\t", ",", ", "], ids=repr)
+def test_a_text_file_of_names_and_labels(tmp_path: Path, between: str) -> None:
+    """It is a table only where the user says so, for most text files are something else."""
+    listed = csv(*(f"train/{name}.png{between}{kind}" for name, kind in zip(NAMES, KINDS, strict=True)))
+    files = simple(lists__txt=listed, README__txt=b"Read me.\n")
+    del files["test/902.png"]
+    with pytest.raises(CompetitionError, match=r"; lists\.txt names images: .* set data\.train_table to lists\.txt$"):
+        read(tmp_path, files)
+    found = read(tmp_path, {}, train_table="lists.txt")
+    assert labels(found) == KINDS
+    assert list(found.test["sample_id"]) == ["901.png"]
+    assert [note for note in found.notes if "called 'column 1', 'column 2'" in note]
+
+
+@pytest.mark.parametrize("name", ["labels.xlsx", "a.mat", "labels.json"])
+def test_a_file_that_may_hold_the_labels_and_is_no_table_is_named(tmp_path: Path, name: str) -> None:
+    files = {**simple(), name: b'{"cat": ["001"], "dog": ["002"]}'}
+    with pytest.raises(CompetitionError, match=f"; no table can be read from {name}: .* write them into a CSV$"):
+        read(tmp_path, files)
+    if not name.endswith(".json"):
+        with pytest.raises(CompetitionError, match=f"no table can be read from {name} in .*; write it into a CSV"):
+            read(tmp_path, {}, train_table=name)
+
+
+def test_many_files_that_may_hold_the_labels_are_counted(tmp_path: Path) -> None:
+    files = simple() | {f"boxes/{name}.xml": b"<x/>" for name in NAMES}
+    with pytest.raises(CompetitionError, match=r"from boxes/001\.xml, boxes/002\.xml, boxes/003\.xml and 9 more: "):
+        read(tmp_path, files)
+
+
+def test_labels_guessed_from_names_where_a_file_may_know_better(tmp_path: Path) -> None:
+    files = images("train/", [f"{kind}{name}.png" for name, kind in zip(NAMES, "ab" * 6, strict=True)])
+    files |= images("test/", ["901.png"], 100) | {"train.xlsx": b"PK"}
+    found = read(tmp_path, files)
+    assert found.chosen["label_column"].value == "prefix"
+    assert [note for note in found.notes if note.startswith("no table can be read from train.xlsx")]
