@@ -510,3 +510,16 @@ def test_labels_guessed_from_names_where_a_file_may_know_better(tmp_path: Path) 
     found = read(tmp_path, files)
     assert found.chosen["label_column"].value == "prefix"
     assert [note for note in found.notes if note.startswith("no table can be read from train.xlsx")]
+
+
+def test_blanks_after_the_commas(tmp_path: Path) -> None:
+    """Names and cells stay as they are written, and are found all the same."""
+    rows = [f"{kind}, {name}.png, p{n // 2}, {n % 3}" for n, (name, kind) in enumerate(zip(NAMES, KINDS, strict=True))]
+    found = read(tmp_path, simple(train__csv=csv("label, id, patient, fold", *rows)))
+    assert {key: found.chosen[key].value for key in ("id_column", "label_column", "group_column", "fold_column")} == {
+        "id_column": " id", "label_column": "label", "group_column": " patient", "fold_column": " fold"
+    }  # fmt: skip
+    assert list(found.train["sample_id"])[:2] == [" 001.png", " 002.png"]
+    assert (labels(found), found.problems) == (KINDS, [])
+    rows = [f"{name}.png, {kind}, {n}" for n, (name, kind) in enumerate(zip(NAMES, KINDS, strict=True))]
+    assert read(tmp_path, {"train.csv": csv("id, Label , age", *rows)}).chosen["label_column"].value == " Label "

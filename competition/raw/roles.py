@@ -162,7 +162,7 @@ def label_columns(
             if len(set(wanted) & set(table[column].str.strip())) >= 0.9 * len(wanted):
                 return [column], 2, "its values are the submission's columns"
     untold = [column for column in others if test is None or column not in test.columns]
-    told = {column.lower() for column in others} - {column.lower() for column in untold}
+    told = {column.strip().lower() for column in others} - {column.strip().lower() for column in untold}
     if test is not None and len(test.columns) > 1 and len(untold) == 1 and not told & set(LABEL_NAMES):
         if named_column(table[untold], GROUP_NAMES, set()):  # it may as well be a group, whose label is elsewhere
             return untold, 0.6, "the one column that the test table lacks, but called like a group"
@@ -175,7 +175,7 @@ def label_columns(
     for candidates in (untold, others):
         if len(wanted) == 1 and (alike := _alike(wanted[0], table[candidates], whole)):
             return [alike], 1.5, f"called like {wanted[0]!r} of the sample submission"
-        by_name = {column.lower(): column for column in candidates}
+        by_name = {column.strip().lower(): column for column in candidates}
         if columns := [by_name[name] for name in LABEL_NAMES if name in by_name]:
             fitting = [column for column in columns if not whole or table[column].head(PROBE).map(is_whole).all()]
             return [(fitting or columns)[0]], 1, "by its name"
@@ -211,7 +211,8 @@ def _alike(wanted: str, table: pd.DataFrame, whole: bool) -> str | None:
 
 
 def named_column(table: pd.DataFrame, names: Sequence[str], taken: set[str]) -> str | None:
-    """Find the column with the first of these names, whatever its case, and with or without ``_id``."""
-    plain = {re.sub(r"[\W_]?id$", "", column, flags=re.IGNORECASE).casefold(): column
+    """Find the column with the first of these names, whatever its case and the blanks around it, and with or without
+    ``_id``."""
+    plain = {re.sub(r"[\W_]?id$", "", column.strip(), flags=re.IGNORECASE).casefold(): column
              for column in reversed(table.columns) if column not in taken}  # fmt: skip
     return next((plain[name] for name in names if name in plain), None)
