@@ -523,3 +523,19 @@ def test_blanks_after_the_commas(tmp_path: Path) -> None:
     assert (labels(found), found.problems) == (KINDS, [])
     rows = [f"{name}.png, {kind}, {n}" for n, (name, kind) in enumerate(zip(NAMES, KINDS, strict=True))]
     assert read(tmp_path, {"train.csv": csv("id, Label , age", *rows)}).chosen["label_column"].value == " Label "
+
+
+@pytest.mark.parametrize("sample", [True, False], ids=["sample", "no sample"])
+def test_a_table_for_both_splits_is_told(tmp_path: Path, sample: bool) -> None:
+    """With two tables made of it, it is left aside."""
+    files = images("images/", [f"{name}.png" for name in [*NAMES, "901", "902"]])
+    rows = [f"{name}.png,{kind},Train" for name, kind in zip(NAMES, KINDS, strict=True)]
+    files["data.csv"] = csv("id,label,set", *rows, "901.png,cat,Test", "902.png,,Test")
+    if sample:
+        files["sample_submission.csv"] = csv("id,label", "901.png,cat", "902.png,cat")
+    told = r"; the column 'set' of data\.csv says of each row .*: write them into two tables, train\.csv and test\.csv$"
+    with pytest.raises(CompetitionError, match=told):
+        read(tmp_path, files)
+    found = read(tmp_path, {"train.csv": csv("id,label,set", *rows), "test.csv": csv("id", "901.png", "902.png")})
+    assert (found.chosen["train_table"].value, labels(found)) == ("train.csv", KINDS)
+    assert list(found.test["sample_id"]) == ["901.png", "902.png"]

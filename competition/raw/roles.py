@@ -139,6 +139,18 @@ def find_link(tables: Tables, index: ImageIndex, values: pd.Series, names: Seque
     return None
 
 
+def told_split(tables: Tables) -> str:
+    """Say what to do about a table for both splits, one of whose columns says which row is of which; "" without one."""
+    for name in tables.good([name for name in tables.names if role(name) in ("train", "")]):
+        for column, cells in tables.get(name).items():
+            if {"train", "test"} <= {cell.strip().casefold() for cell in cells.unique()}:
+                return (
+                    f"; the column {column!r} of {name} says of each row whether it is of train or test: write them "
+                    "into two tables, train.csv and test.csv"
+                )
+    return ""
+
+
 def label_columns(
     table: pd.DataFrame, taken: set[str | None], shown: Shown | None, test: pd.DataFrame | None
 ) -> tuple[list[str], float, str]:

@@ -10,6 +10,7 @@ from competition.raw import folders
 from competition.raw.forms import Shown
 from competition.raw.found import Found, Surety
 from competition.raw.matching import is_in
+from competition.raw.roles import told_split
 from competition.raw.rows import MISSING, Reader, Rows, files_of, tell_folder
 from competition.raw.tables import UNNAMED
 
@@ -99,6 +100,7 @@ def _read_test_folder(reader: Reader) -> pd.DataFrame:
         raise CompetitionError(
             f"{reader.source.path} has no test images: neither a sample submission, nor a table with test in its name, "
             "nor a folder called test; set data.test_table or data.test_folder in params.yaml"
+            f"{told_split(reader.tables)}"
         )
     why = f"holds {len(files):,} images"
     surety: Surety = "likely"
