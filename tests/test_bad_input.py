@@ -579,3 +579,19 @@ def test_a_folder_to_score_is_not_called_missing(tmp_path: Path) -> None:
         done = CliRunner().invoke(app, ["score", *map(str, paths)])
         assert done.exit_code == 1
         assert done.stderr == f"compete: cannot open {tmp_path}: it is a folder; give the path of a file\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("init", "found in a description, or guessed"),
+        ("preset", "list them all"),
+        ("predict", "params.yaml"),
+        ("score", "all that fit"),
+        ("verify", "run twice"),
+    ],
+)
+def test_help_tells_what_an_option_left_out_means(command: str, told: str) -> None:
+    """Square brackets in the text itself are markup, and would vanish."""
+    done = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+    assert f"[default: ({told})]" in done.stdout
