@@ -77,7 +77,8 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
     _show(chosen, values, competition, size, why)
     if folds > 1:
         say(f"init: set prepare.folds and train.folds to {folds}, as many as the column {values['fold_column']} has")
-    say(f"init: wrote the data section of {params}; correct it where it is wrong, then run 'dvc repro'")
+    beside = "".join(f" and prepare.{key}" for key in size) if isinstance(written.get("prepare"), dict) else ""
+    say(f"init: wrote the data section{beside} of {params}; correct it where it is wrong, then run 'dvc repro'")
     if size.get("channels") == 3:
         say("init: for photographs, 'compete preset photos' writes how they are augmented, learned and searched")
 

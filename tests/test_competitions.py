@@ -230,7 +230,9 @@ def test_init_takes_over_given_folds(tmp_path: Path, capsys: pytest.CaptureFixtu
     initialise(write_folder(tmp_path / "raw", files), params, "accuracy")
     written = YAML(typ="safe").load(params)
     assert (written["prepare"]["folds"], written["train"]["folds"]) == (3, 3)
-    assert "set prepare.folds and train.folds to 3, as many as the column fold has" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "set prepare.folds and train.folds to 3, as many as the column fold has" in said
+    assert f"wrote the data section and prepare.image_size_px and prepare.channels of {params};" in said
 
 
 @pytest.mark.parametrize("top", ["", "wrapper/"])
