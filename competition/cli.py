@@ -117,11 +117,11 @@ def _stage(params: Path, data: Path) -> Iterator["Params"]:
 def init(
     download: Annotated[Path, typer.Argument(help="The competition's files as downloaded: a folder or an archive.")],
     metric: Annotated[
-        str | None, typer.Option(help="What the competition scores.  [default: found in a description, or guessed]")
+        str | None, typer.Option(help="What the competition scores.", show_default="found in a description, or guessed")
     ] = None,
     params: ParamsPath = PARAMS,
 ) -> None:
-    """Look at a download, show what it is, and write the data section of params.yaml."""
+    """Look at a download, show what it is, and write that and a small image size into params.yaml."""
     with _told():
         from competition.initialise import initialise
 
@@ -130,7 +130,7 @@ def init(
 
 @app.command()
 def preset(
-    name: Annotated[str | None, typer.Argument(help="The one to write.  [default: list them all]")] = None,
+    name: Annotated[str | None, typer.Argument(help="The one to write.", show_default="list them all")] = None,
     params: ParamsPath = PARAMS,
 ) -> None:
     """Write a model family, the search of an article or a recipe of ours into params.yaml, or list them."""
@@ -249,7 +249,7 @@ def train(params: ParamsPath = PARAMS, data: DataDir = DATA) -> None:
 @app.command()
 def predict(
     params: Annotated[
-        Path | None, typer.Option("--params", help="The file of parameters.  [default: params.yaml]")
+        Path | None, typer.Option("--params", help="The file of parameters.", show_default="params.yaml")
     ] = None,
     data: DataDir = DATA,
     images: Annotated[
@@ -288,7 +288,7 @@ def predict(
 def score(
     submission: Annotated[Path, typer.Argument(help="The CSV file to score.")],
     answers: Annotated[Path, typer.Argument(help="The CSV file of the true answers.")],
-    metric: Annotated[str | None, typer.Option(help="Only this metric.  [default: all that fit]")] = None,
+    metric: Annotated[str | None, typer.Option(help="Only this metric.", show_default="all that fit")] = None,
 ) -> None:
     """Score a submission against its answers by every metric that fits, with 95 % intervals."""
     with _told():
@@ -304,7 +304,7 @@ def verify(
     params: ParamsPath = PARAMS,
     data: DataDir = DATA,
     once: Annotated[
-        bool, typer.Option("--once", help="Run once, and compare with what stands in --data.  [default: run twice]")
+        bool, typer.Option("--once", help="Run once, and compare with what stands in --data.", show_default="run twice")
     ] = False,
 ) -> None:
     """Run all stages again, aside, and say whether every output is the same to the last byte."""

@@ -88,7 +88,7 @@ def _aligned(submission: Path, answers: Path) -> tuple[pd.DataFrame, pd.DataFram
     """Read both tables, their rows in the order of the answers, without their ids."""
     tables = []
     for path in (submission, answers):
-        if not path.is_file():
+        if not path.exists():
             raise CompetitionError(f"{path} is missing; expected a CSV file of ids and answers")
         table = parse_table(path.read_bytes(), str(path))
         if len(table.columns) < 2:

@@ -43,6 +43,8 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
             written. Or there is nothing to choose from, or more than one choice; then only the download's path is
             written, so that the user can go on by hand.
     """
+    if not download.exists():  # a shell leaves ~ in quotes as it stands; what is nobody's home stays here too
+        download = Path(os.path.expanduser(download))  # noqa: PTH111
     written = read_yaml(params, _yaml())
     _check(download, params, written, metric)
     root = _root(download, params)
@@ -75,7 +77,8 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
     _show(chosen, values, competition, size, why)
     if folds > 1:
         say(f"init: set prepare.folds and train.folds to {folds}, as many as the column {values['fold_column']} has")
-    say(f"init: wrote the data section of {params}; correct it where it is wrong, then run 'dvc repro'")
+    beside = "".join(f" and prepare.{key}" for key in size) if isinstance(written.get("prepare"), dict) else ""
+    say(f"init: wrote the data section{beside} of {params}; correct it where it is wrong, then run 'dvc repro'")
     if size.get("channels") == 3:
         say("init: for photographs, 'compete preset photos' writes how they are augmented, learned and searched")
 

@@ -83,6 +83,10 @@ def test_missing_folder(tmp_path: Path) -> None:
     assert "data.root" in told
 
 
+def test_missing_folder_below_a_home(tmp_path: Path) -> None:
+    assert refusal(tmp_path, Path("~/nonesuch")).endswith("('~' stands for no folder there: write it out)")
+
+
 def test_empty_folder(tmp_path: Path) -> None:
     told = refusal(tmp_path, write_folder(tmp_path, {"raw/": b""}) / "raw")
     assert str(tmp_path / "raw") in told
@@ -576,3 +580,28 @@ def test_a_command_that_is_stopped_says_what_to_do_next(monkeypatch: pytest.Monk
     done = CliRunner().invoke(app, ["init", "data/raw/digits.zip"])
     assert done.exit_code == 130
     assert "compete: stopped; run it again" in done.stderr
+
+
+def test_a_folder_to_score_is_not_called_missing(tmp_path: Path) -> None:
+    answers = tmp_path / "answers.csv"
+    answers.write_text("id,label\n1,a\n")
+    for paths in ([tmp_path, answers], [answers, tmp_path]):
+        done = CliRunner().invoke(app, ["score", *map(str, paths)])
+        assert done.exit_code == 1
+        assert done.stderr == f"compete: cannot open {tmp_path}: it is a folder; give the path of a file\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("init", "found in a description, or guessed"),
+        ("preset", "list them all"),
+        ("predict", "params.yaml"),
+        ("score", "all that fit"),
+        ("verify", "run twice"),
+    ],
+)
+def test_help_tells_what_an_option_left_out_means(command: str, told: str) -> None:
+    """Square brackets in the text itself are markup, and would vanish."""
+    done = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+    assert f"[default: ({told})]" in done.stdout

@@ -136,6 +136,17 @@ def test_a_mistyped_path_leaves_the_parameters(tmp_path: Path) -> None:
     assert params.read_text() == (ROOT / "params.yaml").read_text()
 
 
+def test_init_finds_a_home_that_the_shell_left_in_quotes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "my digits.zip").write_bytes((ROOT / "data/raw/digits.zip").read_bytes())
+    initialise(Path("~/my digits.zip"), params, None)
+    assert YAML(typ="safe").load(params)["data"]["root"] == str(tmp_path / "my digits.zip")
+    with pytest.raises(CompetitionError, match=r"^~nobody-of-this-name/nowhere is missing"):
+        initialise(Path("~nobody-of-this-name/nowhere"), params, None)
+
+
 def test_a_path_that_params_cannot_hold_is_refused(tmp_path: Path) -> None:
     params, download = tmp_path / "params.yaml", tmp_path / os.fsdecode(b"caf\xe9")
     params.write_text((ROOT / "params.yaml").read_text())
@@ -219,7 +230,9 @@ def test_init_takes_over_given_folds(tmp_path: Path, capsys: pytest.CaptureFixtu
     initialise(write_folder(tmp_path / "raw", files), params, "accuracy")
     written = YAML(typ="safe").load(params)
     assert (written["prepare"]["folds"], written["train"]["folds"]) == (3, 3)
-    assert "set prepare.folds and train.folds to 3, as many as the column fold has" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "set prepare.folds and train.folds to 3, as many as the column fold has" in said
+    assert f"wrote the data section and prepare.image_size_px and prepare.channels of {params};" in said
 
 
 @pytest.mark.parametrize("top", ["", "wrapper/"])

@@ -472,3 +472,70 @@ def test_an_id_with_several_images_is_told(tmp_path: Path, image: str) -> None:
     files = images("train/", [image.format(n) for n in NAMES]) | images("test/", ["901.png", "902.png"], 100)
     with pytest.raises(CompetitionError, match=f"called 'train/{image.format('001')}'; where an id has several images"):
         read(tmp_path, {**files, "train.csv": train_csv()}, train_table="train.csv")
+
+
+@pytest.mark.parametrize("between", [" ", "  ", "\t", ",", ", "], ids=repr)
+def test_a_text_file_of_names_and_labels(tmp_path: Path, between: str) -> None:
+    """It is a table only where the user says so, for most text files are something else."""
+    listed = csv(*(f"train/{name}.png{between}{kind}" for name, kind in zip(NAMES, KINDS, strict=True)))
+    files = simple(lists__txt=listed, README__txt=b"Read me.\n")
+    del files["test/902.png"]
+    with pytest.raises(CompetitionError, match=r"; lists\.txt names images: .* set data\.train_table to lists\.txt$"):
+        read(tmp_path, files)
+    found = read(tmp_path, {}, train_table="lists.txt")
+    assert labels(found) == KINDS
+    assert list(found.test["sample_id"]) == ["901.png"]
+    assert [note for note in found.notes if "called 'column 1', 'column 2'" in note]
+
+
+@pytest.mark.parametrize("name", ["labels.xlsx", "a.mat", "labels.json"])
+def test_a_file_that_may_hold_the_labels_and_is_no_table_is_named(tmp_path: Path, name: str) -> None:
+    files = {**simple(), name: b'{"cat": ["001"], "dog": ["002"]}'}
+    with pytest.raises(CompetitionError, match=f"; no table can be read from {name}: .* write them into a CSV$"):
+        read(tmp_path, files)
+    if not name.endswith(".json"):
+        with pytest.raises(CompetitionError, match=f"no table can be read from {name} in .*; write it into a CSV"):
+            read(tmp_path, {}, train_table=name)
+
+
+def test_many_files_that_may_hold_the_labels_are_counted(tmp_path: Path) -> None:
+    files = simple() | {f"boxes/{name}.xml": b"<x/>" for name in NAMES}
+    with pytest.raises(CompetitionError, match=r"from boxes/001\.xml, boxes/002\.xml, boxes/003\.xml and 9 more: "):
+        read(tmp_path, files)
+
+
+def test_labels_guessed_from_names_where_a_file_may_know_better(tmp_path: Path) -> None:
+    files = images("train/", [f"{kind}{name}.png" for name, kind in zip(NAMES, "ab" * 6, strict=True)])
+    files |= images("test/", ["901.png"], 100) | {"train.xlsx": b"PK"}
+    found = read(tmp_path, files)
+    assert found.chosen["label_column"].value == "prefix"
+    assert [note for note in found.notes if note.startswith("no table can be read from train.xlsx")]
+
+
+def test_blanks_after_the_commas(tmp_path: Path) -> None:
+    """Names and cells stay as they are written, and are found all the same."""
+    rows = [f"{kind}, {name}.png, p{n // 2}, {n % 3}" for n, (name, kind) in enumerate(zip(NAMES, KINDS, strict=True))]
+    found = read(tmp_path, simple(train__csv=csv("label, id, patient, fold", *rows)))
+    assert {key: found.chosen[key].value for key in ("id_column", "label_column", "group_column", "fold_column")} == {
+        "id_column": " id", "label_column": "label", "group_column": " patient", "fold_column": " fold"
+    }  # fmt: skip
+    assert list(found.train["sample_id"])[:2] == [" 001.png", " 002.png"]
+    assert (labels(found), found.problems) == (KINDS, [])
+    rows = [f"{name}.png, {kind}, {n}" for n, (name, kind) in enumerate(zip(NAMES, KINDS, strict=True))]
+    assert read(tmp_path, {"train.csv": csv("id, Label , age", *rows)}).chosen["label_column"].value == " Label "
+
+
+@pytest.mark.parametrize("sample", [True, False], ids=["sample", "no sample"])
+def test_a_table_for_both_splits_is_told(tmp_path: Path, sample: bool) -> None:
+    """With two tables made of it, it is left aside."""
+    files = images("images/", [f"{name}.png" for name in [*NAMES, "901", "902"]])
+    rows = [f"{name}.png,{kind},Train" for name, kind in zip(NAMES, KINDS, strict=True)]
+    files["data.csv"] = csv("id,label,set", *rows, "901.png,cat,Test", "902.png,,Test")
+    if sample:
+        files["sample_submission.csv"] = csv("id,label", "901.png,cat", "902.png,cat")
+    told = r"; the column 'set' of data\.csv says of each row .*: write them into two tables, train\.csv and test\.csv$"
+    with pytest.raises(CompetitionError, match=told):
+        read(tmp_path, files)
+    found = read(tmp_path, {"train.csv": csv("id,label,set", *rows), "test.csv": csv("id", "901.png", "902.png")})
+    assert (found.chosen["train_table"].value, labels(found)) == ("train.csv", KINDS)
+    assert list(found.test["sample_id"]) == ["901.png", "902.png"]

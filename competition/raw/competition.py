@@ -13,7 +13,7 @@ from competition.raw.found import Findings, Found
 from competition.raw.labels import Labels, join
 from competition.raw.matching import ImageIndex, is_in
 from competition.raw.metrics import described_metric, guess_metric, two_sided
-from competition.raw.roles import Tables
+from competition.raw.roles import Tables, told_split
 from competition.raw.rows import Reader, sample_rows, test_rows
 from competition.raw.sources import ARCHIVES, IMAGES, Source, list_images
 from competition.raw.test_samples import read_test
@@ -78,7 +78,7 @@ def read_competition(source: Source, params: DataParams, guess: bool = False) ->
     train, labels, label_names = read_train(reader, shown, listed, sample, guess)
     test, shown = read_test(reader, sample, shown, listed, label_names)
     metric, form = _tell_form(reader, shown, labels, guess)
-    _check_apart(source, train, test)
+    _check_apart(reader, train, test)
     _find_unlisted(reader, train, test)
     train = _without_problems(reader, train, labels)
     _check_returns(source, train, test, labels.classes, form.columns)
@@ -142,12 +142,12 @@ def _tell_form(reader: Reader, shown: Shown, labels: Labels, guess: bool) -> tup
     return name, form
 
 
-def _check_apart(source: Source, train: pd.DataFrame, test: pd.DataFrame) -> None:
+def _check_apart(reader: Reader, train: pd.DataFrame, test: pd.DataFrame) -> None:
     both = sorted({*train["file"]} & {*test["file"]} - {""})
     if both:
         raise CompetitionError(
-            f"{source.path}: {len(both)} images would be both training and test samples, first {both[0]}; "
-            "set data.train_folder and data.test_folder in params.yaml"
+            f"{reader.source.path}: {len(both)} images would be both training and test samples, first {both[0]}; "
+            f"set data.train_folder and data.test_folder in params.yaml{told_split(reader.tables)}"
         )
 
 

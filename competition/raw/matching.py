@@ -65,7 +65,7 @@ class ImageIndex:
     def find(self, sample_id: str) -> list[str]:
         """List the images an id may mean anywhere in the source.
 
-        A name that no image has exactly is looked up again with neither its case nor leading zeros.
+        A name that no image has exactly is looked up again without its case, leading zeros and blanks around it.
         """
         wanted = normal(sample_id).replace("\\", "/").strip("/")
         name = wanted.rsplit("/", 1)[-1]
@@ -194,7 +194,7 @@ def _spaced(name: str) -> str:
 
 
 def _loose(name: str) -> str:
-    return name.casefold().lstrip("0") or "0"
+    return name.strip().casefold().lstrip("0") or "0"
 
 
 def _archives(folder: str) -> int:

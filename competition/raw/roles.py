@@ -140,6 +140,18 @@ def find_link(tables: Tables, index: ImageIndex, values: pd.Series, names: Seque
     return None
 
 
+def told_split(tables: Tables) -> str:
+    """Say what to do about a table for both splits, one of whose columns says which row is of which; "" without one."""
+    for name in tables.good([name for name in tables.names if role(name) in ("train", "")]):
+        for column, cells in tables.get(name).items():
+            if {"train", "test"} <= {cell.strip().casefold() for cell in cells.unique()}:
+                return (
+                    f"; the column {column!r} of {name} says of each row whether it is of train or test: write them "
+                    "into two tables, train.csv and test.csv"
+                )
+    return ""
+
+
 def label_columns(
     table: pd.DataFrame, taken: set[str | None], shown: Shown | None, test: pd.DataFrame | None
 ) -> tuple[list[str], float, str]:
@@ -163,7 +175,7 @@ def label_columns(
             if len(set(wanted) & set(table[column].str.strip())) >= 0.9 * len(wanted):
                 return [column], 2, "its values are the submission's columns"
     untold = [column for column in others if test is None or column not in test.columns]
-    told = {column.lower() for column in others} - {column.lower() for column in untold}
+    told = {column.strip().lower() for column in others} - {column.strip().lower() for column in untold}
     if test is not None and len(test.columns) > 1 and len(untold) == 1 and not told & set(LABEL_NAMES):
         if named_column(table[untold], GROUP_NAMES, set()):  # it may as well be a group, whose label is elsewhere
             return untold, 0.6, "the one column that the test table lacks, but called like a group"
@@ -176,7 +188,7 @@ def label_columns(
     for candidates in (untold, others):
         if len(wanted) == 1 and (alike := _alike(wanted[0], table[candidates], whole)):
             return [alike], 1.5, f"called like {wanted[0]!r} of the sample submission"
-        by_name = {column.lower(): column for column in candidates}
+        by_name = {column.strip().lower(): column for column in candidates}
         if columns := [by_name[name] for name in LABEL_NAMES if name in by_name]:
             fitting = [column for column in columns if not whole or table[column].head(PROBE).map(is_whole).all()]
             return [(fitting or columns)[0]], 1, "by its name"
@@ -212,7 +224,8 @@ def _alike(wanted: str, table: pd.DataFrame, whole: bool) -> str | None:
 
 
 def named_column(table: pd.DataFrame, names: Sequence[str], taken: set[str]) -> str | None:
-    """Find the column with the first of these names, whatever its case, and with or without ``_id``."""
-    plain = {re.sub(r"[\W_]?id$", "", column, flags=re.IGNORECASE).casefold(): column
+    """Find the column with the first of these names, whatever its case and the blanks around it, and with or without
+    ``_id``."""
+    plain = {re.sub(r"[\W_]?id$", "", column.strip(), flags=re.IGNORECASE).casefold(): column
              for column in reversed(table.columns) if column not in taken}  # fmt: skip
     return next((plain[name] for name in names if name in plain), None)

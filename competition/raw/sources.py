@@ -83,8 +83,10 @@ def open_source(path: Path, scratch: Path | None = None) -> Source:
         CompetitionError: something is missing, damaged, too big for the disk, or no archive of a known kind.
     """
     if not path.exists():
+        home = " ('~' stands for no folder there: write it out)" if str(path).startswith("~") else ""
         raise CompetitionError(
-            f"{path} is missing; put the competition's files there, or set data.root in params.yaml to where they are"
+            f"{path} is missing; put the competition's files there, or set data.root in params.yaml to where they "
+            f"are{home}"
         )
     opening = _Opening(path, scratch)
     opening.add(path, "", 0)

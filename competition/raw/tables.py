@@ -14,7 +14,10 @@ from competition.raw.metadata import MAX_COLUMNS, check_cells, flatten, utf8
 from competition.raw.sources import Source, normal
 
 TABLES = (".csv", ".tsv", ".tab", ".json")
+LISTS = (".txt",)  # tables only where the user says so, for most are something else; of cells between blanks too
+UNREAD = (".xlsx", ".xls", ".ods", ".jsonl", ".parquet", ".feather", ".pkl", ".mat", ".xml", ".npy", ".npz", ".h5")
 DELIMITERS = ",\t;|"
+UNNAMED = "column "  # with its number, what a column is called where there is no header
 MAX_ROW_CHARS = 1 << 24  # of a row, all its lines together; a row that never ends would become one list of cells
 CHUNK_ROWS = 200  # held before they are taken apart into columns; so few that Python's garbage collector seldom walks
 SHOWN_COLUMNS = 20  # in errors
@@ -30,34 +33,41 @@ def read_table(source: Source, name: str, has_header: bool = True) -> pd.DataFra
 
     Args:
         source: the competition's files.
-        name: one of ``table_names``.
+        name: one of ``table_names``, or a text file of lines such as ``1.png cat``.
         has_header: as in `parse_table`.
 
     Returns:
         Every cell a string; empty if it is a JSON file that is no table.
 
     Raises:
-        CompetitionError: it is not in the source, damaged, no text, empty, too big, or its rows do not fit its header.
+        CompetitionError: it is not in the source, of another kind, damaged, no text, empty, too big, or its rows do not
+            fit its header.
     """
     name = normal(name)
     if name not in source.files:
         found = ", ".join(table_names(source)) or "no CSV file"
         raise CompetitionError(f"{source.path} holds no {name}; it holds {found}; correct data.* in params.yaml")
+    if name.lower().endswith(UNREAD):
+        raise CompetitionError(f"no table can be read from {name} in {source.path}; write it into a CSV, and name that")
     try:
         data = source.read(name)
     except UnreadableError as error:
         raise CompetitionError(f"{name} in {source.path}: {error}; download it again") from None
     called = f"{name} in {source.path}"
-    return flatten(data, called) if name.lower().endswith(".json") else parse_table(data, called, has_header)
+    if name.lower().endswith(".json"):
+        return flatten(data, called)
+    delimiters = DELIMITERS + " " if name.lower().endswith(LISTS) else DELIMITERS
+    return parse_table(data, called, has_header, delimiters)
 
 
-def parse_table(data: bytes, called: str, has_header: bool = True) -> pd.DataFrame:
+def parse_table(data: bytes, called: str, has_header: bool = True, delimiters: str = DELIMITERS) -> pd.DataFrame:
     """Parse the bytes of a file of cells between commas, tabs, semicolons or bars.
 
     Args:
         data: UTF-8, or UTF-16 with a mark at its beginning.
         called: names it in errors.
         has_header: whether the first row names the columns; without, they are called "column 1", "column 2" and so on.
+        delimiters: what may stand between cells.
 
     Returns:
         Every cell a string. One column may have the name "", as the index that pandas writes has.
@@ -70,10 +80,12 @@ def parse_table(data: bytes, called: str, has_header: bool = True) -> pd.DataFra
     text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
     lines = _Lines(text, called)
     try:
-        delimiter = _delimiter(next((line for line in lines if line.strip("\r\n")), ""))
+        delimiter = _delimiter(next((line for line in lines if line.strip("\r\n")), ""), delimiters)
         text.seek(0)
         lines.chars = 0
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)  # strict: an open quote would swallow the rest
+        reader = csv.reader(  # strict: an open quote would swallow the rest; and several blanks are one
+            lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter == " "
+        )
         return _parse(reader, lines, called, has_header)
     except csv.Error as error:
         raise CompetitionError(f"{called} cannot be read as a CSV file ({error}); download it again") from None
@@ -98,10 +110,10 @@ class _Lines:
             yield line
 
 
-def _delimiter(line: str) -> str:
+def _delimiter(line: str, delimiters: str) -> str:
     """Choose what a line holds most outside quotes; a comma where there is a tie."""
     count = Counter(re.sub('"[^"]*"?', "", line))
-    first, second = sorted(DELIMITERS, key=lambda delimiter: -count[delimiter])[:2]
+    first, second = sorted(delimiters, key=lambda delimiter: -count[delimiter])[:2]
     return first if count[first] > count[second] else ","
 
 
@@ -112,7 +124,7 @@ def _parse(reader: Any, lines: _Lines, called: str, has_header: bool) -> pd.Data
     check_cells(0, len(header), called)
     rows = []
     if not has_header:
-        rows, header = [header], [f"column {number}" for number in range(1, len(header) + 1)]
+        rows, header = [header], [f"{UNNAMED}{number}" for number in range(1, len(header) + 1)]
     while not header[-1]:  # a delimiter at the end of every line
         header.pop()
     if twice := [name for name, count in Counter(header).items() if count > 1]:

@@ -10,7 +10,9 @@ from competition.raw import folders
 from competition.raw.forms import Shown
 from competition.raw.found import Found, Surety
 from competition.raw.matching import is_in
+from competition.raw.roles import told_split
 from competition.raw.rows import MISSING, Reader, Rows, files_of, tell_folder
+from competition.raw.tables import UNNAMED
 
 
 def read_test(
@@ -21,10 +23,10 @@ def read_test(
     if rows is None:
         id_column = str(reader.findings.chosen["id_column"].value) if "id_column" in reader.findings.chosen else "id"
         reader.findings.chosen.setdefault("id_column", Found("auto", "sure", "the names of the test images"))
-        return _read_test_folder(reader), _stand_in(id_column, label_names)
+        return _read_test_folder(reader), _stand_in(reader, id_column, label_names)
     reader.findings.chosen.setdefault("id_column", Found(rows.id_column, "sure", f"of {rows.name}"))
     if shown is None:
-        shown = _stand_in(rows.id_column, label_names)
+        shown = _stand_in(reader, rows.id_column, label_names)
     elif listed is not None:
         assert sample is not None
         rows = _complete(reader, sample, listed)
@@ -39,7 +41,13 @@ def read_test(
     return test, shown
 
 
-def _stand_in(id_column: str, label_names: list[str]) -> Shown:
+def _stand_in(reader: Reader, id_column: str, label_names: list[str]) -> Shown:
+    if id_column.startswith(UNNAMED):
+        called = ", ".join(map(repr, [id_column, *label_names]))
+        reader.findings.notes.append(
+            f"the submission's columns are called {called}, for the tables have no header: if it wants others, write a "
+            "sample submission that has them"
+        )
     return Shown((id_column, *label_names), id_column, None, "", pd.DataFrame(columns=label_names, dtype=str))
 
 
@@ -92,6 +100,7 @@ def _read_test_folder(reader: Reader) -> pd.DataFrame:
         raise CompetitionError(
             f"{reader.source.path} has no test images: neither a sample submission, nor a table with test in its name, "
             "nor a folder called test; set data.test_table or data.test_folder in params.yaml"
+            f"{told_split(reader.tables)}"
         )
     why = f"holds {len(files):,} images"
     surety: Surety = "likely"

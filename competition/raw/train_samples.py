@@ -13,10 +13,13 @@ from competition.raw.matching import PROBE, Match
 from competition.raw.metrics import described_metric
 from competition.raw.roles import FOLD_NAMES, GROUP_NAMES, MIN_GROUPS, WEIGHT_NAMES, label_columns, named_column, role
 from competition.raw.rows import Reader, Rows, files_of, locate, sure, tell_folder
+from competition.raw.tables import LISTS, UNREAD
 from competition.scores import find_metric
 from competition.tasks import is_whole
 
 SHOWN_COLUMNS = 8  # of those left aside, told by name
+SHOWN_FILES = 3  # of those that cannot be read
+MAX_LISTS = 20  # text files that are looked into; there may be one for each image
 
 
 def read_train(
@@ -38,7 +41,9 @@ def _read_train_folders(reader: Reader, shown: Shown | None) -> tuple[pd.DataFra
     except CompetitionError as error:
         for name in reader.tables.good([name for name in reader.tables.names if role(name) == "train"]):
             locate(reader, name, "train")  # says why its rows are not the labels
-        raise CompetitionError(f"{error}{_unlabelled(reader)}") from None
+        raise CompetitionError("; ".join([str(error), *_unlabelled(reader)])) from None
+    if findings.chosen["label_column"].value == "prefix":  # a guess, where a file may know
+        findings.notes += _unlabelled(reader)
     labels = from_cells(
         table["label"],
         task=params.task,
@@ -127,15 +132,26 @@ def _tell_place(reader: Reader, rows: Rows, match: Match, sample: Rows | None) -
         findings.choose(key, column, "given" if getattr(params, key) != "auto" else surety, why)
 
 
-def _unlabelled(reader: Reader) -> str:
-    """Tell of a table that names images, and was left aside because nothing says which of its columns is the label."""
+def _unlabelled(reader: Reader) -> list[str]:
+    """Tell of a file that may hold the labels and was left aside: a table of which nothing says which column is the
+    label, a list that is a table only if the user says so, or what cannot be read."""
     if (reader.params.train_table, reader.params.label_column) != ("auto", "auto"):
-        return ""
-    for name in reader.tables.good([name for name in reader.tables.names if not role(name)]):
+        return []
+    lists = [name for name in reader.source.files if name.lower().endswith(LISTS) and role(name) in ("train", "")]
+    wanted = [name for name in reader.tables.names if not role(name)]
+    for name in reader.tables.good([*wanted, *lists[:MAX_LISTS]]):
         table, column = reader.tables.get(name), reader.tables.file_column(name)
         if column is not None and len(table.columns) > 1 and reader.index.share(table[column]) >= 0.5:
-            return f"; {name} names images: if it holds their labels, set data.label_column to one of its columns"
-    return ""
+            key = f"data.train_table to {name}" if name in lists else "data.label_column to one of its columns"
+            return [f"{name} names images: if it holds their labels, set {key}"]
+    unread = [name for name in reader.source.files if name.lower().endswith(UNREAD)]
+    unread += [name for name in reader.tables.names if name.lower().endswith(".json") and role(name) in ("train", "")
+               and name not in reader.tables.damaged and not len(reader.tables.get(name).columns)]  # fmt: skip
+    if not unread:
+        return []
+    more = f" and {len(unread) - SHOWN_FILES:,} more" if len(unread) > SHOWN_FILES else ""
+    named = ", ".join(unread[:SHOWN_FILES])
+    return [f"no table can be read from {named}{more}: if the labels are there, write them into a CSV"]
 
 
 def _choose_train(reader: Reader, shown: Shown | None, test: pd.DataFrame | None, sample: Rows | None) -> Rows | None:
