@@ -62,24 +62,24 @@ def initialise(download: Path, params: Path, metric: str | None) -> None:
                 f"{error}\n{params} now names this download and leaves the rest to be found: set there what is asked "
                 "for, then run 'dvc repro'"
             ) from None
-        size, why = _image_size(source, competition)
+        size = _image_size(source, competition)
     chosen = {"root": Found(root, "given", ""), **competition.chosen}
     chosen.setdefault("metric", Found(competition.metric, "given", ""))
     values = {key: chosen[key].value if key in chosen else default for key, default in data.model_dump().items()}
     _fill(written["data"], values)
     folds = competition.train["fold"].nunique() if (competition.train["fold"] != "").any() else 0
     if isinstance(written.get("prepare"), dict):
-        _fill(written["prepare"], size)
+        _fill(written["prepare"], {key: found.value for key, found in size.items()})
     for section in ("prepare", "train") if folds > 1 else ():
         if isinstance(written.get(section), dict):
             _fill(written[section], {"folds": folds})
     _write(params, written)
-    _show(chosen, values, competition, size, why)
+    _show(chosen, values, competition, size)
     if folds > 1:
         say(f"init: set prepare.folds and train.folds to {folds}, as many as the column {values['fold_column']} has")
     beside = "".join(f" and prepare.{key}" for key in size) if isinstance(written.get("prepare"), dict) else ""
     say(f"init: wrote the data section{beside} of {params}; correct it where it is wrong, then run 'dvc repro'")
-    if size.get("channels") == 3:
+    if size and size["channels"].value == 3:
         say("init: for photographs, 'compete preset photos' writes how they are augmented, learned and searched")
 
 
@@ -130,25 +130,27 @@ def _open_minded(root: str, metric: str | None) -> DataParams:
     return DataParams(**{**auto, "root": root, "metric": metric or "accuracy", "merge_classes": {}})
 
 
-def _image_size(source: Source, competition: Competition) -> tuple[dict[str, Any], str]:
-    """Suggest size and channels from some of the training images."""
+def _image_size(source: Source, competition: Competition) -> dict[str, Found]:
+    """Suggest size and channels from some of the training images; nothing if none of these can be read."""
     files = competition.train["file"]
     spread = np.unique(np.linspace(0, len(files) - 1, LOOKED_AT).astype(int))
     order = {name: position for position, name in enumerate(source.files)}
-    sides, colourful = [], False
+    sides, coloured = [], 0
     for file in sorted(files.iloc[spread], key=order.__getitem__):
         try:
             image = decode(source.read(file), channels=3)
         except UnreadableError:
             continue
         sides.append(image.shape[:2])
-        colourful = colourful or bool((image != image[..., :1]).any())
+        coloured += bool((image != image[..., :1]).any())
     if not sides:
-        return {}, ""
+        return {}
     height, width = (int(side) for side in np.median(sides, axis=0))
     side = min(max(height, width), LARGEST_PX)
-    why = f"the median of {len(sides)} images is {height} x {width}"
-    return {"image_size_px": [side, side], "channels": 3 if colourful else 1}, why
+    return {
+        "image_size_px": Found([side, side], "guess", f"the median of {len(sides)} images is {height} x {width}"),
+        "channels": Found(3 if coloured else 1, "guess", f"{coloured or 'none'} of {len(sides)} images are in colour"),
+    }
 
 
 def _fill(section: Any, values: dict[str, Any]) -> None:
@@ -160,9 +162,7 @@ def _fill(section: Any, values: dict[str, Any]) -> None:
         section[key] = value
 
 
-def _show(
-    chosen: dict[str, Found], values: dict[str, Any], competition: Competition, size: dict[str, Any], why: str
-) -> None:
+def _show(chosen: dict[str, Found], values: dict[str, Any], competition: Competition, size: dict[str, Found]) -> None:
     console = Console()
     table = Table(title=f"{len(competition.train):,} training and {len(competition.test):,} test samples")
     for heading in ("data", "found", "how sure", "why"):
@@ -171,8 +171,8 @@ def _show(
         if found := chosen.get(key):
             shown = ", ".join(value) if isinstance(value, list | tuple) else str(value)
             table.add_row(key, escape(shown), found.surety, escape(found.why))
-    for key, value in size.items():
-        table.add_row(f"prepare.{key}", escape(str(value)), "guess", escape(why))
+    for key, found in size.items():
+        table.add_row(f"prepare.{key}", escape(str(found.value)), found.surety, escape(found.why))
     classes = competition.classes
     if competition.task != "regression":
         more = f" and {len(classes) - 10} more" if len(classes) > 10 else ""

@@ -102,6 +102,7 @@ def _check(stage: str, read: "Params", sides: list[tuple[str, Path]], once: bool
     reasons = []
     if once:
         reasons += _machine(data / "train" / ENV, read.threads, read.train.deterministic)
+        reasons.append("'dvc status' tells whether parameters or files have changed since these outputs were made")
     if not read.train.deterministic and stage in ("tune", "train", "predict"):
         reasons.append("train.deterministic is false: repeats may differ in their last bits")
     if read.tune.minutes and stage in ("tune", "train", "predict"):

@@ -222,6 +222,17 @@ def test_init_leaves_the_settings_where_a_file_is_no_download(tmp_path: Path) ->
         assert params.read_text() == text
 
 
+def test_init_tells_why_there_are_three_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = gala()
+    gray = cv2.imdecode(np.frombuffer(files["Train Images/image0.png"], np.uint8), cv2.IMREAD_GRAYSCALE)
+    files["Train Images/image0.png"] = cv2.imencode(".png", gray)[1].tobytes()
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    initialise(write_folder(tmp_path / "raw", files), params, None)
+    (told,) = (line for line in capsys.readouterr().out.splitlines() if "│ prepare.channels " in line)
+    assert "11 of 12 images are in colour" in told
+
+
 def test_init_takes_over_given_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = tmp_path / "params.yaml"
     params.write_text((ROOT / "params.yaml").read_text())

@@ -300,6 +300,24 @@ def test_a_file_where_the_folder_of_the_predictions_should_be_is_told(
         of_any_folder([0.1, 0.9], out)
 
 
+def test_what_is_left_out_of_a_folder_to_predict_is_told(
+    tmp_path: Path, of_any_folder: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images/gone.png").symlink_to(tmp_path / "nowhere.png")
+    of_any_folder([0.1, 0.9], "new.csv")
+    assert "  note: left out: " in (said := capsys.readouterr().out)
+    assert "'gone.png' is a link to nothing\n" in said
+
+
+@pytest.mark.parametrize("out", ["images/007.png", "images.ZIP", "images.tar.gz"])
+def test_predictions_are_not_written_over_an_image_or_an_archive(
+    tmp_path: Path, of_any_folder: Callable[..., None], out: str
+) -> None:
+    with pytest.raises(CompetitionError, match=r"is called like an image or an archive; expected the name of a CSV"):
+        of_any_folder([0.1, 0.9], out)
+    assert (tmp_path / "images/007.png").read_bytes() == png()
+
+
 def score(folder: Path, submission: str, answers: str, *options: str) -> tuple[int, str]:
     (folder / "s.csv").write_text(submission)
     (folder / "a.csv").write_text(answers)

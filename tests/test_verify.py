@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from competition import verify
+from competition.errors import CompetitionError
+from competition.reading import load
 from competition.verify import difference, first_difference, value_differences
 from tests.conftest import Project, digests, quick
 
@@ -216,6 +218,24 @@ def turn(path: Path, place: int) -> None:
     data[place] ^= 1
     path.unlink()
     path.write_bytes(data)
+
+
+def test_changed_parameters_may_be_why_what_stands_there_differs(
+    project_folder: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = project_folder.folder / "data"
+    for folder, text in ((data / "prepare", "before"), (data / "train", "")):
+        folder.mkdir()
+        (folder / "samples.csv").write_text(text)
+
+    def run(stage: str, params: Path, folder: Path) -> None:
+        (folder / stage).mkdir(parents=True)
+        (folder / stage / "samples.csv").write_text("after")
+
+    monkeypatch.setattr(verify, "_run", run)
+    read = load(params := project_folder.folder / "params.yaml")
+    with pytest.raises(CompetitionError, match="'dvc status' tells whether parameters or files have changed since"):
+        verify.verify(read, params=params, data=data, once=True)
 
 
 @pytest.mark.slow

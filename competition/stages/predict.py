@@ -20,7 +20,7 @@ from competition.layout import CONTRACT, PROBABILITIES, SUBMISSION, UNPACKED, pi
 from competition.params import PredictParams
 from competition.policies import Policy, write_views
 from competition.raw.forms import Form
-from competition.raw.sources import Source, list_images, open_source
+from competition.raw.sources import ARCHIVES, IMAGES, Source, list_images, open_source
 from competition.submission import blend, check_probabilities, fill, gate
 from competition.tasks import Target
 
@@ -99,11 +99,14 @@ def predict_folder(
         seed, threads: as in `predict`.
 
     Raises:
-        CompetitionError: no image there, or unreadable ones, or predictions are no numbers; nothing is written.
+        CompetitionError: no image there, or unreadable ones, or predictions are no numbers, or ``out`` is called like
+            an image or an archive; nothing is written.
     """
     contract = read_json(require(trained / CONTRACT, "compete train"))
     if out.is_dir():
         raise CompetitionError(f"{out} is a folder; expected the name of a CSV file to write")
+    if out.name.lower().endswith((*IMAGES, *ARCHIVES)):  # it may be one of those to predict
+        raise CompetitionError(f"{out} is called like an image or an archive; expected the name of a CSV file to write")
     if not images.exists():
         raise CompetitionError(f"{images} is missing; give --images a folder or an archive that exists")
     try:
@@ -125,6 +128,8 @@ def _predict_source(
     seed: int,
     threads: int | str,
 ) -> None:
+    for line in source.left_out:
+        say(f"  note: left out: {line}")
     files = list_images(source)
     if not files:
         raise CompetitionError(f"{source.path} holds no image; expected files called like .jpg or .png")
