@@ -1,5 +1,6 @@
 """The search with a fake model: a known curve instead of training."""
 
+import itertools
 import json
 import math
 import os
@@ -298,6 +299,22 @@ def test_impossible_points_are_no_trials(tmp_path: Path) -> None:
 
     tried, reasons = search(plan("random", 40, space=FEW, impossible=nothing), Fake(), results(tmp_path))
     assert (tried, len(reasons), len(asked)) == ([], 6, 6)
+
+
+def test_a_grid_ends_where_very_many_points_in_a_row_are_impossible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million would be looked at for an hour before the first trial; those that were are counted."""
+    monkeypatch.setattr("competition.search.proposals.IN_VAIN", 40)
+    space = {"model.filters": Range(choice=(64, 16)), "train.batch_size": Range(int=(1, 30))}
+    tried, reasons = search(plan("grid", 3, space=space, impossible=no_widest), Fake(), results(tmp_path))
+    assert ([attempt.values["train.batch_size"] for attempt in tried], len(reasons)) == ([1, 2, 3], 30)
+    space["train.batch_size"] = Range(int=(1, 10**6))
+    tried, reasons = search(plan("grid", 3, space=space, impossible=no_widest), Fake(), results(tmp_path))
+    assert (tried, len(reasons)) == ([], 40)
+    space = dict(reversed(space.items()))
+    tried, reasons = search(plan("grid", 50, space=space, impossible=no_widest), Fake(), results(tmp_path))
+    assert (len(tried), len(reasons)) == (50, 50)
 
 
 def attempt(number: int, score: float | None, width: int = 0, seconds: float = 0.0) -> Attempt:
@@ -748,6 +765,20 @@ def test_a_training_takes_the_samples_that_its_task_says(
     for fraction in (0.2, 1.0):
         training(Task(1, {}, 1, 4, (), True, None, fraction), tmp_path)
     assert asked == [0.2, 1.0]
+
+
+def test_a_model_is_looked_at_once_whatever_its_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    from competition.search import training
+    from competition.tasks import Target
+
+    asked = []
+    monkeypatch.setattr(training, "check", lambda model, *_: asked.append(model.filters))
+    impossible = Impossible(recipe().model_dump_json(), (8, 8, 1), Target("multiclass", ("a", "b"), 0, 1, False))
+    for filters, size in itertools.product((4, 5), (64, 128, 256)):
+        assert impossible({"model.filters": filters, "train.batch_size": size}) is None
+    assert asked == [4, 5]
+    impossible({"model.filters": 4, "train.start_size": 0.9})
+    assert asked == [4, 5, 4]
 
 
 def test_values_of_which_no_model_can_be_built_are_told(prepared: Path) -> None:
