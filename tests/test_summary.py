@@ -268,6 +268,9 @@ def test_the_sentence() -> None:
     assert tell(7, 3, Score(-0.0041, -0.0093, -0.0012, 900)) == (
         "trial 3 beats trial 7 by 0.0041 (95 % interval 0.0012 to 0.0093, n = 900): more than the noise"
     )
+    assert tell(7, 3, Score(0.0, -0.012, 0.0093, 900)) == (
+        "trials 7 and 3 are equal (95 % interval of their difference -0.0120 to 0.0093, n = 900)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,9 @@ def beats(metric: Metric, target: Target, truth: np.ndarray, first: np.ndarray, 
 
 def tell(first: int, second: int, difference: Score) -> str:
     """Say in a sentence what `beats` found of two trials, by their numbers."""
+    if difference.value == 0:
+        spread = f"95 % interval of their difference {difference.low:.4f} to {difference.high:.4f}"
+        return f"trials {first} and {second} are equal ({spread}, n = {difference.n:,})"
     if difference.value < 0:
         first, second = second, first
         difference = Score(-difference.value, -difference.high, -difference.low, difference.n)
