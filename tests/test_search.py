@@ -447,6 +447,13 @@ def test_finalists_are_trained_on_the_next_fold(tmp_path: Path) -> None:
     assert len(found(plan("random", 6, finalists=9, space=FEW, fold=2), tmp_path)) == 12
 
 
+def test_trials_are_counted_out_of_those_that_there_can_be(capsys: pytest.CaptureFixture[str]) -> None:
+    for tuner, most in (("random", 6), ("hyperband", 40)):  # which goes on with the points it has tried
+        with Board(plan(tuner, 40, space=FEW), "accuracy") as board:
+            board.add(attempt(1, 0.5))
+        assert capsys.readouterr().out.startswith(f"  trial 1/{most}: ")
+
+
 def test_the_time_left_counts_finalists_by_all_samples(capsys: pytest.CaptureFixture[str]) -> None:
     searched = plan("random", 3, finalists=2, fraction=0.5)
     outcome = Outcome((0.5,), "", "done", seconds=10.0)
