@@ -805,3 +805,4 @@ def test_values_of_which_no_model_can_be_built_are_told(prepared: Path) -> None:
     impossible = Impossible(backbone.model_dump_json(), (8, 8, 1), target)
     assert impossible({"model.size_px": 40}) is None
     assert "at least 32 x 32 pixels" in (impossible({"model.size_px": 31}) or "")
+    assert "model.weights is lost.h5, and there is no such file" in (impossible({"model.weights": "lost.h5"}) or "")
