@@ -42,6 +42,7 @@ class Row:
         shape: of what it puts out, without the batch.
         activations: how many numbers that is.
         before: activations of its largest input; of the first layer its own.
+        channels: of that input; 0 if it is no image.
         parameters: its weights, those that are not trained included.
         multiply_adds: of the forward pass of one image through convolutions and dense layers; 0 for all others.
     """
@@ -50,6 +51,7 @@ class Row:
     shape: Shape
     activations: int
     before: int
+    channels: int
     parameters: int
     multiply_adds: int
 
@@ -190,19 +192,23 @@ def jumps(rows: Sequence[Row]) -> list[str]:
 
     The first layer with weights may grow, for pixels have few channels, and so may one on no more than `FEW` channels.
     What pooling takes back at once is no growth. The classes may be few, unless what lies before them is a flattened
-    image.
+    image; also then if they are made of the pixels themselves, for there is nothing between that could shrink.
     """
     told = []
     first = next((number for number, row in enumerate(rows) if row.parameters), 0)
+    last = len(rows) - 1
+    in_image = False  # whether the last layer with weights gives an image, which can be pooled
     for number, row in enumerate(rows):
         ratio = row.activations / row.before
-        of_pooled = number == len(rows) - 1 and rows[number - 1].layer != "Flatten"
+        may_fall = number == last and (number == first or rows[number - 1].layer != "Flatten")
         change = f"from {row.before:,} to {row.activations:,} activations"
-        narrow = number == first or (len(row.shape) == 3 and rows[number - 1].shape[-1] <= FEW)
+        narrow = number == first or 0 < row.channels <= FEW
         if _pooled(rows, number) / row.before > GROWS and not narrow:
             told.append(f"layer {number}, {row.layer}, grows {ratio:.3g} times, {change}; take fewer filters or units")
-        if 1 / ratio > FALLS and not of_pooled:
-            told.append(f"layer {number}, {row.layer}, falls {1 / ratio:.3g} times, {change}; pool more before it")
+        if 1 / ratio > FALLS and not may_fall:
+            mend = "pool more before it" if in_image else "take more units"
+            told.append(f"layer {number}, {row.layer}, falls {1 / ratio:.3g} times, {change}; {mend}")
+        in_image = len(row.shape) == 3 if row.parameters else in_image
     return told
 
 
@@ -263,7 +269,7 @@ class _Layers:
 
     def pixels(self, shape: Shape) -> _Tensor:
         size = math.prod(shape)
-        self.rows.append(Row("InputLayer", shape, size, size, 0, 0))
+        self.rows.append(Row("InputLayer", shape, size, size, shape[2], 0, 0))
         return _Tensor(shape)
 
     def __getattr__(self, kind: str) -> Any:
@@ -291,9 +297,15 @@ class _Layer:
             raise MisfitError(f"layer {len(self.rows)}, {self.kind}{name}, {misfit}", self.rows) from None
         parameters = 0 if self.is_built else made.parameters
         self.is_built = True  # called again, a layer shares its weights
-        before = max(map(math.prod, shapes))
-        self.rows.append(Row(self.kind, made.shape, math.prod(made.shape), before, parameters, made.multiply_adds))
+        size = math.prod(made.shape)
+        self.rows.append(Row(self.kind, made.shape, size, *_largest(shapes), parameters, made.multiply_adds))
         return _Tensor(made.shape)
+
+
+def _largest(shapes: Sequence[Shape]) -> tuple[int, int]:
+    """Return the activations of the largest input, and its channels, 0 if it is no image."""
+    largest = max(shapes, key=math.prod)
+    return math.prod(largest), largest[-1] if len(largest) == 3 else 0
 
 
 # The rules: from the shape that a layer gets, or the list of them, and its arguments as Keras has them.
@@ -548,5 +560,4 @@ def _of_keras(layer: Any) -> Row:
     multiply_adds = 0
     if kind in RULES:
         multiply_adds = RULES[kind](shapes if len(shapes) > 1 else shapes[0], **layer.get_config()).multiply_adds
-    before = max(map(math.prod, shapes))
-    return Row(kind, shape, math.prod(shape), before, layer.count_params(), multiply_adds)
+    return Row(kind, shape, math.prod(shape), *_largest(shapes), layer.count_params(), multiply_adds)

@@ -8,8 +8,9 @@ from ruamel.yaml import YAML
 from competition import params, policies, recipes
 from competition.errors import CompetitionError, MistakesError
 from competition.models import FAMILIES
+from competition.presets import apply
 from competition.reading import load, overlay
-from tests.conftest import ROOT, shipped_recipe
+from tests.conftest import ROOT, set_values, shipped_recipe
 
 TEXT = (ROOT / "params.yaml").read_text()
 
@@ -106,6 +107,21 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 )
 def test_one_mistake(tmp_path: Path, old: str, new: str, told: str) -> None:
     assert any(told in line for line in mistakes(changed(tmp_path, (old, new))))
+
+
+@pytest.mark.parametrize(("network", "hint"), [
+    ("mobilnetv2", "did you mean MobileNetV2 or "),
+    ("x", "expected one of ConvNeXtBase, "),
+])  # fmt: skip
+def test_a_network_that_keras_does_not_have_is_told_where_it_stands(tmp_path: Path, network: str, hint: str) -> None:
+    """Before a trial is spent on it, and without Keras."""
+    path = changed(tmp_path)
+    apply("backbone", path)
+    set_values(path, {"model.network": network, "tune.space": {"model.network": {"choice": ["VGG16", f"{network}s"]}}})
+    told = mistakes(path)
+    assert len(told) == 2
+    for line, where, name in zip(told, ("model", "tune.space.model"), (network, f"{network}s"), strict=True):
+        assert line.startswith(f"{where}.network: is {name}, which keras.applications does not have; {hint}")
 
 
 @pytest.mark.parametrize(("section", "views"), [("augment", 0), ("predict", 1)])

@@ -1,5 +1,6 @@
 """The search with a fake model: a known curve instead of training."""
 
+import itertools
 import json
 import math
 import os
@@ -300,6 +301,22 @@ def test_impossible_points_are_no_trials(tmp_path: Path) -> None:
     assert (tried, len(reasons), len(asked)) == ([], 6, 6)
 
 
+def test_a_grid_ends_where_very_many_points_in_a_row_are_impossible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million would be looked at for an hour before the first trial; those that were are counted."""
+    monkeypatch.setattr("competition.search.proposals.IN_VAIN", 40)
+    space = {"model.filters": Range(choice=(64, 16)), "train.batch_size": Range(int=(1, 30))}
+    tried, reasons = search(plan("grid", 3, space=space, impossible=no_widest), Fake(), results(tmp_path))
+    assert ([attempt.values["train.batch_size"] for attempt in tried], len(reasons)) == ([1, 2, 3], 30)
+    space["train.batch_size"] = Range(int=(1, 10**6))
+    tried, reasons = search(plan("grid", 3, space=space, impossible=no_widest), Fake(), results(tmp_path))
+    assert (tried, len(reasons)) == ([], 40)
+    space = dict(reversed(space.items()))
+    tried, reasons = search(plan("grid", 50, space=space, impossible=no_widest), Fake(), results(tmp_path))
+    assert (len(tried), len(reasons)) == (50, 50)
+
+
 def attempt(number: int, score: float | None, width: int = 0, seconds: float = 0.0) -> Attempt:
     values: Values = {"model.filters": width or number}
     outcome = Outcome((score,), "", "done", seconds) if score is not None else Outcome((), "no", "failed", seconds)
@@ -428,6 +445,13 @@ def test_finalists_are_trained_on_the_next_fold(tmp_path: Path) -> None:
         assert (first.task.fraction, attempt.task.fraction) == (0.2, 1.0)
         assert attempt.outcome.scores != first.outcome.scores
     assert len(found(plan("random", 6, finalists=9, space=FEW, fold=2), tmp_path)) == 12
+
+
+def test_trials_are_counted_out_of_those_that_there_can_be(capsys: pytest.CaptureFixture[str]) -> None:
+    for tuner, most in (("random", 6), ("hyperband", 40)):  # which goes on with the points it has tried
+        with Board(plan(tuner, 40, space=FEW), "accuracy") as board:
+            board.add(attempt(1, 0.5))
+        assert capsys.readouterr().out.startswith(f"  trial 1/{most}: ")
 
 
 def test_the_time_left_counts_finalists_by_all_samples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -750,6 +774,20 @@ def test_a_training_takes_the_samples_that_its_task_says(
     assert asked == [0.2, 1.0]
 
 
+def test_a_model_is_looked_at_once_whatever_its_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    from competition.search import training
+    from competition.tasks import Target
+
+    asked = []
+    monkeypatch.setattr(training, "check", lambda model, *_: asked.append(model.filters))
+    impossible = Impossible(recipe().model_dump_json(), (8, 8, 1), Target("multiclass", ("a", "b"), 0, 1, False))
+    for filters, size in itertools.product((4, 5), (64, 128, 256)):
+        assert impossible({"model.filters": filters, "train.batch_size": size}) is None
+    assert asked == [4, 5]
+    impossible({"model.filters": 4, "train.start_size": 0.9})
+    assert asked == [4, 5, 4]
+
+
 def test_values_of_which_no_model_can_be_built_are_told(prepared: Path) -> None:
     from competition.tasks import Target
 
@@ -767,3 +805,4 @@ def test_values_of_which_no_model_can_be_built_are_told(prepared: Path) -> None:
     impossible = Impossible(backbone.model_dump_json(), (8, 8, 1), target)
     assert impossible({"model.size_px": 40}) is None
     assert "at least 32 x 32 pixels" in (impossible({"model.size_px": 31}) or "")
+    assert "model.weights is lost.h5, and there is no such file" in (impossible({"model.weights": "lost.h5"}) or "")

@@ -307,7 +307,7 @@ def rows_of(*activations: int, kinds: dict[int, str] | None = None) -> list[shap
     """Make a chain of dense layers, but for the first, the pixels, and those that are named."""
     kinds = {0: "InputLayer", **(kinds or {})}
     return [
-        shapes.Row(kinds.get(n, "Dense"), (size,), size, activations[max(n - 1, 0)], 7 if n else 0, 0)
+        shapes.Row(kinds.get(n, "Dense"), (size,), size, activations[max(n - 1, 0)], 0, 7 if n else 0, 0)
         for n, size in enumerate(activations)
     ]
 
@@ -319,6 +319,24 @@ def test_jumps_of_activations_are_told() -> None:
     assert grown[0].startswith("layer 2, Dense, grows 2 times, from 9,000 to 18,001 activations")
     fallen = shapes.jumps(rows_of(100, 6500, 100, 1, 1))
     assert [line[:29] for line in fallen] == ["layer 2, Dense, falls 65 time", "layer 3, Dense, falls 100 tim"]
+
+
+@pytest.mark.parametrize(("family", "keys", "told"), [
+    ("resnet", {**RESNET, "stem_filters": 8, "filters": (32, 64, 128)}, []),  # a block has two layers on 8 channels
+    ("resnet", {**RESNET, "stem_filters": 16, "filters": (64,)},
+     ["layer 5, Conv2D, grows 4 times", "layer 6, Conv2D, grows 4 times", "falls 1.02e.03 times.*; pool more"]),
+    ("softmax", {}, []),
+    ("mlp", {**MLP, "hidden_layers": 0}, []),
+    ("mlp", {**MLP, "units": (900, 9)}, ["layer 7, Dense, falls 100 times.*; take more units"]),
+    ("mlp", MLP, ["layer 3, Dense, falls 128 times.*; take more units"]),
+    ("conv", {**CONV, "blocks": 1, "filters": 8}, ["layer 11, Dense, falls 256 times.*; pool more before it"]),
+    ("conv", {**CONV, "blocks": 1, "filters": 8, "dense_layers": 0}, ["layer 11, Dense, falls 683.*; pool more"]),
+])  # fmt: skip
+def test_the_advice_of_a_family_can_be_taken(family: str, keys: dict[str, Any], told: list[str]) -> None:
+    lines = shapes.jumps(shapes.trace(section(family, **keys), (32, 32, 1), TARGET))
+    assert len(lines) == len(told)
+    for line, pattern in zip(lines, told, strict=True):
+        assert re.search(pattern, line)
 
 
 def test_what_is_pooled_at_once_is_no_growth() -> None:

@@ -141,6 +141,17 @@ def test_trials_lie_between_the_ends_of_their_axes() -> None:
     assert set(table[table["trial"] == 4]["score"]) == {0.9}
 
 
+def test_an_axis_ends_at_its_highest_value() -> None:
+    """Which is below the end of the range where the steps do not meet it."""
+    space = {"model.layers": Range(int=(1, 10), step=4), "model.dropout": Range(float=(0.0, 0.5), step=0.2),
+             "model.blocks": Range(int=(1, 3), step=4)}  # fmt: skip
+    points = zip((1, 5, 9), (0.0, 0.2, 0.4), (1, 1, 1), strict=True)
+    tried = [Tried(number, dict(zip(space, point, strict=True)), 0.5) for number, point in enumerate(points, start=1)]
+    table = parallel(space, tried)
+    for path, places in zip(space, ([0, 0.5, 1], [0, 0.5, 1], [0.5] * 3), strict=True):
+        assert list(table[table["axis"] == path]["position"]) == pytest.approx(places)
+
+
 def test_trials_of_one_score_and_of_none() -> None:
     table = parallel(SPACE, trials(lambda values: 0.5, 3))
     assert set(table[table["axis"] == "score"]["position"]) == {0.5}
@@ -267,6 +278,9 @@ def test_the_sentence() -> None:
     assert tell(7, 3, Score(0.0041, 0.0012, 0.0093, 900)).endswith("n = 900): more than the noise")
     assert tell(7, 3, Score(-0.0041, -0.0093, -0.0012, 900)) == (
         "trial 3 beats trial 7 by 0.0041 (95 % interval 0.0012 to 0.0093, n = 900): more than the noise"
+    )
+    assert tell(7, 3, Score(0.0, -0.012, 0.0093, 900)) == (
+        "trials 7 and 3 are equal (95 % interval of their difference -0.0120 to 0.0093, n = 900)"
     )
 
 

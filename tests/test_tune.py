@@ -11,12 +11,15 @@ from typer.testing import CliRunner
 
 from competition.cli import app
 from competition.search import workers
+from competition.search.outcomes import Curve, Task
 from competition.search.results import Results
+from competition.search.schedule import split
+from competition.search.trials import search
 from competition.search.workers import Address
-from competition.stages.tune import _lead
+from competition.stages.tune import _Finalist, _lead, _remarks
 from tests.conftest import Project, quick
 from tests.test_pipeline import table
-from tests.test_search import found, plan
+from tests.test_search import FEW, Fake, found, no_widest, plan
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +81,23 @@ def test_two_trials_whose_predictions_are_elsewhere_are_not_compared_in_silence(
     tried = found(searched, tmp_path / "there")
     told = _lead(searched, tried, [], Results(tmp_path / "here", ""), tmp_path, 1)
     assert told.startswith("not all predictions of trials ")
+
+
+def test_what_went_wrong_is_told_with_its_reason(tmp_path: Path) -> None:
+    """Of finalists that fail nothing else is said: trials.csv holds the trials of the first fold alone."""
+    searched = plan("grid", 2, space=FEW, finalists=2, impossible=no_widest)
+
+    def fails_again(task: Task, folder: Path) -> Curve:
+        return Curve((), "ResourceExhaustedError: out of memory") if task.fold else Fake()(task, folder)
+
+    trials, passed_over = search(searched, fails_again, Results(tmp_path, ""))
+    tried, repeated = split(searched, trials)
+    finalists = [_Finalist(tried[again.task.of - 1], again) for again in repeated]
+    told = _remarks(searched, tried, finalists, [*passed_over, "too wide"], tmp_path)
+    assert told == [
+        "2 of 2 finalists failed on fold 1, the first because of ResourceExhaustedError: out of memory",
+        "1 point of tune.space cannot be built and was passed over, the first because too wide",
+    ]
 
 
 def test_finalists_are_chosen_by_the_mean_over_two_folds(raised: tuple[Project, list[str]]) -> None:

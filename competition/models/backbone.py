@@ -1,5 +1,6 @@
 """backbone: a network of keras.applications, with or without what it learned from ImageNet."""
 
+import ast
 import difflib
 import os
 import re
@@ -7,11 +8,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from competition.errors import CompetitionError, UnavailableError
 from competition.fields import CountOrNone, Fraction, Positive, Section, Text
@@ -22,11 +25,31 @@ LEAST_PX = {"Inception": 75, "Xception": 71, "VGG": 32, "ResNet": 32, "MobileNet
             "EfficientNet": 32, "ConvNeXt": 32}  # fmt: skip
 
 
+@cache
+def networks() -> tuple[str, ...]:
+    """List the networks of keras.applications, as its file names them: to import Keras would take seconds."""
+    keras = find_spec("keras")
+    assert keras and keras.origin
+    source = (Path(keras.origin).parent / "applications" / "__init__.py").read_text(encoding="utf-8")
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    return tuple(each.name for node in imports for each in node.names if not each.name.islower())
+
+
+def _known(network: str) -> str:
+    known = networks()
+    if network in known:
+        return network
+    spelled = {name.lower(): name for name in known}
+    close = [spelled[name] for name in difflib.get_close_matches(network.lower(), spelled, n=3)]
+    hint = f"did you mean {' or '.join(close)}?" if close else f"expected one of {', '.join(sorted(known))}"
+    raise ValueError(f"is {network}, which keras.applications does not have; {hint}")
+
+
 def backbone(
     layers: Any,
     pixels: Any,
     *,
-    network: Text,
+    network: Annotated[str, AfterValidator(_known)],
     weights: Text,
     pooling: Literal["average", "max"],
     dropout: Fraction,
@@ -40,14 +63,11 @@ def backbone(
     ``frozen_epochs``, ``thawed_rate`` and ``depth_rate`` are for `rates`. A gray image becomes three equal channels.
 
     Raises:
-        CompetitionError: there is no such network, the images are too small for it, or its weights cannot be had.
+        CompetitionError: the images are too small for the network, or its weights cannot be had.
     """
-    factory = _factory(network)
-    if weights not in ("imagenet", "none") and not Path(weights).is_file():
-        raise CompetitionError(
-            f"model.weights is {weights}, and there is no such file; expected imagenet, none, or the weights file of a "
-            f"{network} without its top"
-        )
+    from keras import applications
+
+    factory = getattr(applications, network)
     x = preprocessed(layers, pixels, sys.modules[factory.__module__].preprocess_input)
     if size_px:
         x = layers.Resizing(size_px, size_px, dtype="float32", name="resize")(x)
@@ -72,8 +92,13 @@ def backbone(
 
 
 def check(params: Section, shape: tuple[int, ...]) -> str | None:
-    """Tell whether the images are too small for the network; Keras is not asked."""
+    """Tell whether the images are too small for the network, or its file is missing; Keras is not asked."""
     keys: Any = params
+    if keys.weights not in ("imagenet", "none") and not Path(keys.weights).is_file():
+        return (
+            f"model.weights is {keys.weights}, and there is no such file; expected imagenet, none, or the weights file "
+            f"of a {keys.network} without its top"
+        )
     least = next((px for begins, px in LEAST_PX.items() if keys.network.startswith(begins)), 1)
     height, width = (keys.size_px, keys.size_px) if keys.size_px else shape[:2]
     return _too_small(keys.network, least, height, width) if min(height, width) < least else None
@@ -98,13 +123,6 @@ def rates(model: Any, epoch: int, params: Section) -> dict[str, float]:
     return {name: keys.thawed_rate * keys.depth_rate ** (BLOCKS - 1 - near) for name, near in nearness.items()}
 
 
-def networks() -> list[str]:
-    """List the networks of keras.applications."""
-    from keras import applications
-
-    return [name for name, value in vars(applications).items() if callable(value)]
-
-
 def preprocessed(layers: Any, pixels: Any, preprocess: Callable[[np.ndarray], np.ndarray]) -> Any:
     """Do what a network's own function does to pixels, with layers that are saved with the model.
 
@@ -123,18 +141,6 @@ def preprocessed(layers: Any, pixels: Any, preprocess: Callable[[np.ndarray], np
     if reverses:
         x = keras.ops.flip(x, axis=-1)
     return layers.Rescaling(scale.tolist(), black.tolist(), dtype="float32", name="preprocess")(x)
-
-
-def _factory(network: str) -> Callable[..., Any]:
-    from keras import applications
-
-    known = networks()
-    if network in known:
-        return getattr(applications, network)
-    spelled = {name.lower(): name for name in known}
-    close = [spelled[name] for name in difflib.get_close_matches(network.lower(), spelled, n=3)]
-    hint = f"did you mean {' or '.join(close)}?" if close else f"expected one of {', '.join(sorted(known))}"
-    raise CompetitionError(f"model.network is {network}, which keras.applications does not have; {hint}")
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Board:
             self._live.update(self._table(left), refresh=True)
         else:
             named = " ".join(f"{path}={value}" for path, value in zip(self._paths, values, strict=True) if value)
-            of = "" if is_repeated else f"/{params.max_trials}"
+            of = "" if is_repeated else f"/{self._most}"
             say(f"  trial {name}{of}: {named}  {self._metric} {score}  best {leader}  {left} left")
 
     def _left(self) -> str:
@@ -78,7 +78,7 @@ class Board:
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
     def _table(self, left: str) -> Table:
-        table = Table(title=f"{len(self._tried)} trials of {self._search.params.max_trials}, {left} left")
+        table = Table(title=f"{len(self._tried)} trials of {self._most}, {left} left")
         for heading in ("trial", *self._paths, self._metric, "best so far"):
             table.add_column(heading)
         for row in self._rows[-SHOWN_ROWS:]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 DRAWS = 1000  # in vain, before what is left of a space is listed, or the search ends if that cannot be
 FEW_POINTS = 10_000  # of a space that is listed to find what is left of it
+IN_VAIN = 50_000  # impossible points of a grid in a row, before the search ends; a minute or two go by
 ASKED = 20  # proposals of one model before a point is drawn at random instead
 CANDIDATES = 300  # points among which the Gaussian process chooses; all of a space that has no more
 NEIGHBOURS = 100  # of the best point, besides
@@ -182,7 +183,14 @@ def _random(ask: _Question) -> Values | None:
 
 def _grid(ask: _Question) -> Values | None:
     """Take the first point that was not tried; `TuneParams` lets no range without an end of values pass."""
-    return next(filter(ask.passes, enumerate_points(ask.space)), None)
+    in_vain = 0
+    for values in enumerate_points(ask.space):
+        if ask.passes(values):
+            return values
+        in_vain = 0 if key_of(values) in ask.tried else in_vain + 1
+        if in_vain == IN_VAIN:
+            return None
+    return None
 
 
 def _bayesian(ask: _Question) -> Values | None:

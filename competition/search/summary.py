@@ -15,7 +15,7 @@ from competition import decisions
 from competition.params import Range, Scalar
 from competition.scores import FEWEST_RESAMPLES, RESAMPLES, Metric, Score, interval, row_blocks
 from competition.search.outcomes import Attempt, Values
-from competition.search.points import Space, draw, encode, is_ordered, ordered, resolve
+from competition.search.points import Space, draw, encode, ends, is_ordered, ordered, resolve
 from competition.seeds import derive
 from competition.tasks import Target
 
@@ -119,10 +119,10 @@ def _position(span: Range, value: Scalar | None) -> float:
         choices = sorted(span.choice) if is_ordered(span) else list(span.choice)
         share = choices.index(value) / (len(choices) - 1) if len(choices) > 1 else 0.5
     else:
-        low, high, number = (float(each) for each in (*(span.integer or span.real or ()), value))
+        low, high, number = (float(each) for each in (*ends(span), value))
         if span.sampling == "log":
             low, high, number = math.log(low), math.log(high), math.log(number)
-        share = (number - low) / (high - low)
+        share = (number - low) / (high - low) if high > low else 0.5
     return LANE + (1 - LANE) * share if span.when else share
 
 
@@ -172,6 +172,9 @@ def beats(metric: Metric, target: Target, truth: np.ndarray, first: np.ndarray, 
 
 def tell(first: int, second: int, difference: Score) -> str:
     """Say in a sentence what `beats` found of two trials, by their numbers."""
+    if difference.value == 0:
+        spread = f"95 % interval of their difference {difference.low:.4f} to {difference.high:.4f}"
+        return f"trials {first} and {second} are equal ({spread}, n = {difference.n:,})"
     if difference.value < 0:
         first, second = second, first
         difference = Score(-difference.value, -difference.high, -difference.low, difference.n)

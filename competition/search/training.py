@@ -12,6 +12,7 @@ import numpy as np
 
 from competition.artifacts import whole_file
 from competition.errors import CompetitionError, UnavailableError, lacks_memory
+from competition.params import Scalar
 from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.search.outcomes import Curve, Task, Values
@@ -22,6 +23,7 @@ from competition.tasks import Target
 if TYPE_CHECKING:
     from competition.batches import TrainingSet
 
+START_SIZE = "train.start_size"  # the one value of train that shapes a model
 REASON_LETTERS = 300  # of a framework's message, which may quote the whole model
 
 
@@ -40,11 +42,17 @@ class Impossible:
     target: Target
 
     def __call__(self, values: Values) -> str | None:
-        try:
-            recipe = _laid(self.recipe, values)
-            return check(recipe.model, self.shape, self.target, first_shape(recipe.train, self.shape))
-        except CompetitionError as error:
-            return str(error)
+        shaping = {path: value for path, value in values.items() if path.startswith("model.") or path == START_SIZE}
+        return _impossible(self, tuple(shaping.items()))
+
+
+@lru_cache(maxsize=100_000)  # a grid asks of all the other values of train with the same model
+def _impossible(of: Impossible, shaping: tuple[tuple[str, Scalar], ...]) -> str | None:
+    try:
+        recipe = _laid(of.recipe, dict(shaping))
+        return check(recipe.model, of.shape, of.target, first_shape(recipe.train, of.shape))
+    except CompetitionError as error:
+        return str(error)
 
 
 @dataclass(frozen=True)

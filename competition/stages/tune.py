@@ -125,7 +125,7 @@ def tune(
     say(told)
     if lead:
         say(f"tune: {lead}")
-    for line in _remarks(plan, tried, passed_over, out):
+    for line in _remarks(plan, tried, finalists, passed_over, out):
         say(f"tune: {line}")
 
 
@@ -347,7 +347,9 @@ def _finalists(finalists: Sequence[_Finalist]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["trial", f"fold_{fold}", f"fold_{next_fold}", "mean"])
 
 
-def _remarks(plan: Search, tried: Sequence[Attempt], passed_over: Sequence[str], out: Path) -> list[str]:
+def _remarks(
+    plan: Search, tried: Sequence[Attempt], finalists: Sequence[_Finalist], passed_over: Sequence[str], out: Path
+) -> list[str]:
     """Say what is worth to know of how the search went."""
     params = plan.params
     kinds = [trial.outcome.kind for trial in tried if trial.outcome]
@@ -355,12 +357,21 @@ def _remarks(plan: Search, tried: Sequence[Attempt], passed_over: Sequence[str],
     told = []
     if failed := kinds.count("failed"):
         told.append(f"{failed} trial{'s' * (failed > 1)} failed, see {out / TRIALS}")
+    if lost := [each.again for each in finalists if each.mean is None]:
+        told.append(
+            f"{len(lost)} of {len(finalists)} finalists failed on fold {lost[0].task.fold}, the first because of "
+            f"{lost[0].reason}"
+        )
     if stopped := kinds.count("stopped"):
         told.append(f"{stopped} of {len(tried)} trials stopped early, below the median of the others")
     if known:
         told.append(f"{known} of {len(tried)} trials were known from before")
     if passed_over:
-        told.append(f"{len(passed_over)} points of tune.space cannot be built and were passed over")
+        points, were = ("point", "was") if len(passed_over) == 1 else ("points", "were")
+        told.append(
+            f"{len(passed_over)} {points} of tune.space cannot be built and {were} passed over, the first because "
+            f"{passed_over[0]}"
+        )
     if len(tried) < params.max_trials:
         why = f"{params.minutes} minutes were over" if is_late(plan, tried) else "no other point was found"
         told.append(f"{why} after {len(tried)} trials of {params.max_trials}")
