@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_blend_aligns_by_id_not_by_row() -> None:
     one = table([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2]], ["a", "b"])
     other = table([[0.0, 1.0, 0.0], [0.4, 0.5, 0.1]], ["b", "a"])
     blended = blend([one, other])
-    assert list(blended.index) == ["a", "b"]
+    assert (list(blended.index), tuple(blended.columns)) == (["a", "b"], CLASSES)
     np.testing.assert_allclose(blended.to_numpy(), [[0.6, 0.3, 0.1], [0.1, 0.8, 0.1]], atol=1e-7)
 
 
@@ -86,8 +87,8 @@ RIGHT = ["007,NA", "1e5,1e5", "None,None", '"a,b.jpg",NA']
     [
         (["Image,Label", *RIGHT], "its columns are"),
         (["Class,Image", *RIGHT], "its columns are"),
-        (["Image,Class", *RIGHT[:3]], "1 ids of the competition are missing, first 'a,b.jpg'"),
-        (["Image,Class", *RIGHT, "new,NA"], "1 ids are not the competition's, first 'new'"),
+        (["Image,Class", *RIGHT[:2]], "2 ids of the competition are missing, first 'None'"),
+        (["Image,Class", *RIGHT, "new,NA", "newer,NA"], "2 ids are not the competition's, first 'new'"),
         (["Image,Class", *RIGHT[::-1]], "in another order or repeated"),
         (["Image,Class", *RIGHT, RIGHT[0]], "in another order or repeated"),
         (["Image,Class", *RIGHT[:3], '"a,b.jpg",'], "1 labels are missing or no class of the competition, first ''"),
@@ -112,8 +113,19 @@ def test_independent_probabilities_need_no_sum_but_a_range() -> None:
         check_probabilities(table([[1, 1.1, 0.2]], ["a"]), TAGS)
 
 
+@pytest.mark.parametrize(("inside", "outside"), [(100.0005, 100.002), (0.9995, 0.998)])
+def test_a_value_may_leave_its_range_by_what_rounding_takes(inside: float, outside: float) -> None:
+    check_probabilities(pd.DataFrame({"Pawpularity": np.float32([inside])}, index=["a"]), VALUE)
+    with pytest.raises(CompetitionError, match="of 1 samples are not from 1 to 100, first those of 'b'"):
+        check_probabilities(pd.DataFrame({"Pawpularity": np.float32([inside, outside])}, index=["a", "b"]), VALUE)
+
+
 ROWS = [[0.1, 0.8, 0.1], [0.6, 0.1, 0.3]]
 PER_CLASS = ("Image", "na", "none", "1e5")
+UNSEEN = {
+    "columns": ("Image", "na", "none", "new", "1e5"),
+    "classes": ("NA", "None", "", "1e5"),
+}  # new: not in training
 FORMS = {
     "class": (form(), TARGET, "Image,Class\na,NA\nb,1e5\n"),
     "index": (form("index"), TARGET, "Image,Class\na,1\nb,0\n"),
@@ -124,6 +136,13 @@ FORMS = {
         "Image,na,none,1e5\na,0.8,0.1,0.1\nb,0.1,0.3,0.6\n",
     ),
     "flags": (form("flags", PER_CLASS, classes=("NA", "None", "1e5")), TARGET, "Image,na,none,1e5\na,1,0,0\nb,0,0,1\n"),
+    "flags of an unseen class": (form("flags", **UNSEEN), TARGET, "Image,na,none,new,1e5\na,1,0,0,0\nb,0,0,0,1\n"),
+    "columns of an unseen class": (
+        form("columns", **UNSEEN),
+        TARGET,
+        "Image,na,none,new,1e5\na,0.8,0.1,0,0.1\nb,0.1,0.3,0,0.6\n",
+    ),
+    "flags of tags": (form("flags", **UNSEEN), TAGS, "Image,na,none,new,1e5\na,1,0,0,0\nb,0,1,0,1\n"),
     "tags": (form("tags", separator="|"), TAGS, "Image,Class\na,NA\nb,1e5|None\n"),
     "ranking": (form("ranking", ranks=2), TARGET, "Image,Class\na,NA 1e5\nb,1e5 None\n"),
     "counted": (
@@ -138,10 +157,10 @@ FORMS = {
 def test_forms(tmp_path: Path, name: str) -> None:
     """Every form of a submission, and that its own gate lets it pass."""
     shape, target, expected = FORMS[name]
-    decision = Decision("thresholds", (0.5, 0.5, 0.2)) if name == "tags" else PLAIN
+    decision = Decision("thresholds", (0.5, 0.5, 0.2)) if target is TAGS else PLAIN
     path = tmp_path / "submission.csv"
     rounded = fill(table(ROWS, ["a", "b"]).round(6), shape, target, decision)
-    if name in ("probability", "columns"):
+    if shape.kind in ("probability", "columns"):
         for column in shape.value_columns:
             rounded[column] = [f"{float(cell):.6g}" for cell in rounded[column]]
     write_csv(path, rounded)
@@ -178,7 +197,13 @@ def test_rows_of_many_classes_still_sum_to_one_after_text(tmp_path: Path) -> Non
     [
         ("index", "a,3", "no class of the competition, first '3'"),
         ("probability", "a,1.2", "1 answers are not from 0 to 1"),
+        ("probability", "a,1.000001", "1 answers are not from 0 to 1"),
+        ("probability", "a,-0.000001", "1 answers are not from 0 to 1"),
         ("probability", "a,nan", "1 answers are no numbers, first 'nan'"),
+        ("value", "a,100.002", "1 answers are not from 1 to 100"),
+        ("value", "a,0.998", "1 answers are not from 1 to 100"),
+        ("flags", "a,1.0", "no class of the competition, first '1.0'"),
+        ("tags", "a,Food NA", "no class of the competition, first 'Food NA'"),
         ("tags", "a,", "no class of the competition, first ''"),
         ("tags", "a,NA NA", "no class of the competition, first 'NA NA'"),
         ("ranking", "a,NA", "no class of the competition, first 'NA'"),
@@ -186,7 +211,7 @@ def test_rows_of_many_classes_still_sum_to_one_after_text(tmp_path: Path) -> Non
     ],
 )
 def test_the_gate_refuses_answers(tmp_path: Path, kind: str, line: str, told: str) -> None:
-    target = TAGS if kind == "tags" else TARGET
+    target = {"tags": TAGS, "flags": TAGS, "value": VALUE}.get(kind, TARGET)
     shape = form(kind, ranks=2, classes=("NA",) if kind == "probability" else ())
     with pytest.raises(MistakesError, match=told):
         gate(written(tmp_path, ["Image,Class", line]), ["a"], shape, target)
@@ -196,6 +221,20 @@ def test_the_gate_refuses_rows_that_do_not_sum_to_one(tmp_path: Path) -> None:
     shape = form("columns", PER_CLASS, classes=("NA", "None", "1e5"))
     with pytest.raises(MistakesError, match="the probabilities of 1 rows do not sum to 1"):
         gate(written(tmp_path, ["Image,na,none,1e5", "a,0.5,0.2,0.2"]), ["a"], shape, TARGET)
+
+
+@pytest.mark.parametrize(
+    ("shape", "target", "lines"),
+    [
+        (form("columns", PER_CLASS, classes=("NA", "None", "1e5")), TAGS, ["Image,na,none,1e5", "a,0.9,0.9,0.9"]),
+        (form("value"), VALUE, ["Image,Class", "a,100.0009"]),  # as the text of a value rounds it
+        (form("value"), VALUE, ["Image,Class", "a,0.9991"]),
+        (form("tags"), replace(TAGS, at_least_one=False), ["Image,Class", "a,"]),
+        (form("ranking", ranks=3), TARGET, ["Image,Class", "a,NA None 1e5"]),
+    ],
+)
+def test_the_gate_lets_pass(tmp_path: Path, shape: Form, target: Target, lines: list[str]) -> None:
+    gate(written(tmp_path, lines), ["a"], shape, target)  # raises nothing
 
 
 @pytest.mark.parametrize("column", ["cat|dog|owl", "a;b;c", "a,b,c", "a\tb\tc"])
