@@ -369,6 +369,28 @@ def test_score_refuses_other_ids(tmp_path: Path, submission: str, told: str) -> 
     assert told in said
 
 
+@pytest.mark.parametrize(
+    ("submission", "answers", "told"),
+    [
+        ("id,a,b\n1,1,0\n", "id,a,b\n1,2,0\n", "a.csv has other numbers than 0 and 1; expected these in ['a', 'b']"),
+        ("id,a,b\n1,x,0\n", "id,a,b\n1,1,0\n", "s.csv holds 'x' in a column of ['a', 'b']; expected numbers"),
+        ("id,a,b\n1,1,0\n", "id,a,b\n1,1,\n", "a.csv holds '' in a column of ['a', 'b']; expected numbers"),
+        ("id,a,c\n1,1,0\n", "id,a,b\n1,1,0\n", "s.csv has the columns ['a', 'c']; expected those of "),
+        ("id,a\n1,x\n", "id,a\n1,x\n1,y\n", "a.csv repeats 1 ids, first '1'"),
+    ],
+)
+def test_score_refuses_other_columns(tmp_path: Path, submission: str, answers: str, told: str) -> None:
+    code, said = score(tmp_path, submission, answers)
+    assert code == 1
+    assert told in said
+
+
+def test_score_tells_a_file_that_is_missing(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["score", str(tmp_path / "s.csv"), str(tmp_path / "a.csv")])
+    assert done.exit_code == 1
+    assert "s.csv is missing; expected a CSV file of ids and answers" in done.output + done.stderr
+
+
 def listed(column: str, cells: list[Any]) -> str:
     """Write a CSV file of ids from 1 on and a column."""
     return "\n".join([f"id,{column}", *(f"{number},{cell}" for number, cell in enumerate(cells, 1)), ""])
@@ -392,6 +414,11 @@ SCORED = {
     ),
     "flags": ("id,a,b\n1,1,1\n2,0,1\n", "id,a,b\n1,1,1\n2,1,1\n", "f1_samples 0.8333"),
     "flags of several, and single answers": ("id,a,b\n1,1,1\n2,0,1\n", "id,a,b\n1,1,0\n2,0,1\n", "f1_samples 0.8333"),
+    "0.5 and more of several are labels": (
+        "id,a,b\n1,0.5,0.9\n2,0.49,1\n",
+        "id,a,b\n1,1,1\n2,0,1\n",
+        "f1_samples 1.0000",
+    ),
     "value": ("id,v\n1,3.5\n2,4\n3,8\n", "id,v\n1,3\n2,4\n3,9\n", "rmse 0.6455"),
     "kappa": ("id,v\n1,0\n2,4\n3,2\n", "id,v\n1,0\n2,4\n3,3\n", "quadratic_kappa 0.9412"),
 }
