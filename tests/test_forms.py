@@ -51,6 +51,10 @@ FORMS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], str]] = {
         {"answers": {"p": ["0"]}, "classes": ("0", "1"), "metric": "f1_macro"}, "class", (), "one class",
     ),
     "columns": ({"answers": {"Bee": ["0"], "ant": ["0"], "cow": ["1"]}}, "columns", ("bee", "ant", "cow"), "3 columns"),
+    "columns in other letters": (
+        {"answers": {"fire_ant": ["0"], "BEE": ["0"]}, "classes": ("bee", "fire ant")}, "columns", ("fire ant", "bee"),
+        "2 columns",
+    ),
     "columns, scored as labels": (
         {"answers": {"ant": ["0"], "bee": ["0"], "cow": ["1"]}, "metric": "f1_macro"}, "flags", ANIMALS, "of 0 and 1",
     ),
@@ -99,6 +103,7 @@ def test_forms_are_told(name: str) -> None:
         (["ant"], "top1_error", 0),
         (["ant bee", "bee"], "", 0),
         (["emu gnu"], "", 0),
+        (["1 2"], "", 0),
     ],
 )
 def test_rankings(cells: list[str], metric: str, ranks: int) -> None:
@@ -109,7 +114,10 @@ def test_rankings(cells: list[str], metric: str, ranks: int) -> None:
 def test_ranks_that_nothing_shows() -> None:
     classes = tuple("abcdefgh")
     assert find({"c": ["a"]}, classes, submission="ranking")[0].ranks == 5
-    assert find({"c": ["1 2"]}, ("1", "2", "3"))[0].ranks == 2
+    assert find({"c": ["7 8"]}, ("1", "2", "3"))[0].ranks == 2
+    assert find({"c": ["hot dog"]}, ("dog", "hot dog"))[0].kind == "class"
+    for cells in (["1 2", "3"], ["a b"]):
+        assert find({"c": cells}, ("1", "2", "3"))[0].kind == "class"
     assert find({"c": ["a b"]}, ("a b", "c"))[0].kind == "class"
 
 
@@ -139,6 +147,10 @@ def test_what_stands_between_tags(cells: list[str], given: str, separator: str) 
             {"answers": {"ant": ["0"], "x": ["0"]}},
             r"no sample is labelled \['x'\], no column is called \['bee', 'cow'\]",
         ),
+        (
+            {"answers": {"p3": ["0"], "p4": ["0"]}, "classes": ("class 1", "class 3")},
+            r"no sample is labelled \['p3', 'p4'\]",
+        ),
         ({"answers": {"p": ["0"]}, "classes": PAIR, "submission": "probability", "positive_class": "emu"}, "is 'emu'"),
     ],
 )
@@ -161,6 +173,11 @@ def test_what_fits_nothing_is_refused(given: dict[str, Any], told: str) -> None:
             "likely",
             "probability 0 in these 1 col",
         ),
+        (
+            {"answers": {"t": ["ant bee"]}, "task": "multilabel", "metric": "log_loss"},
+            "likely",
+            "the metric log_loss scores probabilities, and",
+        ),
         ({"answers": {"c": ["ant"]}, "positive_class": "ant"}, "likely", "data.positive_class is not used"),
         ({"answers": {"c": []}}, "guess", None),
     ],
@@ -169,6 +186,16 @@ def test_what_is_told_beside(given: dict[str, Any], surety: str, told: str | Non
     _, findings = find(**given)
     assert findings.chosen["submission"].surety == surety
     assert any(told in note for note in findings.notes) if told else not findings.notes
+
+
+@pytest.mark.parametrize(
+    ("column", "surety"),
+    [("p", "sure"), ("Target", "sure"), ("is_bad_prediction", "sure"), ("p_bad", "likely"), ("bad", "likely")],
+)
+def test_of_0_and_1_the_probability_is_that_of_1(column: str, surety: str) -> None:
+    form, findings = find({column: ["0.5"]}, ("0", "1"))
+    assert form.classes == ("1",)
+    assert findings.chosen["positive_class"].surety == surety
 
 
 def test_a_column_that_counts() -> None:

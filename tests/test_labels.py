@@ -1,5 +1,7 @@
 """What stands in label cells: classes, tags, values."""
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -27,6 +29,13 @@ CELLS = {
         "",
     ),
     "a name inside a name": (["dog", "hot dog", "cat"], "multiclass", ("cat", "dog", "hot dog"), ""),
+    "names of which some are words of others": (
+        [*(f"{kind} dog" for kind in "tuvwxyz"), "red fox", "red dog", "red cow", "dog", "fox", "cow"],
+        "multiclass",
+        ("cow", "dog", "fox", "red cow", "red dog", "red fox", *(f"{kind} dog" for kind in "tuvwxyz")),
+        "",
+    ),
+    "as many words as names": (["a b", "b a"], "multiclass", ("a b", "b a"), ""),
     "crossed names": (
         ["red apple", "green apple", "red pear", "green pear"],
         "multiclass",
@@ -65,6 +74,30 @@ def test_the_user_is_right() -> None:
     assert read(["3", "1"], task="regression")[0].texts == ["3", "1"]
     with pytest.raises(CompetitionError, match="only multilabel has tags"):
         read(["a b"], separator=" ", task="multiclass")
+
+
+@pytest.mark.parametrize(
+    ("cells", "given", "task", "separator"),
+    [
+        (["a", "b"], {}, ("multiclass", "sure"), ("none", "likely")),
+        (["a b", "a", "b"], {}, ("multilabel", "likely"), (" ", "likely")),
+        (["a/b", "a"], {"separator": "/"}, ("multilabel", "given"), ("/", "given")),
+        (["a b", "a", "b"], {"separator": "none"}, ("multiclass", "given"), ("none", "given")),
+        (["1", "2"], {"task": "ordinal"}, ("ordinal", "given"), ("none", "likely")),
+        (["1.5", "2"], {}, ("regression", "likely"), ("none", "sure")),
+        (["1", "2"], {"task": "regression"}, ("regression", "given"), ("none", "sure")),
+    ],
+)
+def test_how_sure_the_task_and_the_separator_are(
+    cells: list[str], given: dict[str, Any], task: tuple[str, str], separator: tuple[str, str]
+) -> None:
+    chosen = Findings()
+    options = {"task": "auto", "separator": "auto", "merge": {}, "fractions": False, **given}
+    from_cells(pd.Series(cells, name="label"), tell=lambda row, what: None, findings=chosen, **options)
+    assert {key: (found.value, found.surety) for key, found in chosen.chosen.items()} == {
+        "task": task,
+        "label_separator": separator,
+    }
 
 
 def test_merged_labels_are_one_class() -> None:
@@ -130,6 +163,18 @@ def test_merged_columns_are_one_class() -> None:
 def test_columns_that_are_not_the_task_are_refused(task: str, second: str, told: str) -> None:
     with pytest.raises(CompetitionError, match=told):
         columns(task, sea=["1", "0"], sun=[second, second])
+
+
+@pytest.mark.parametrize(("task", "surety"), [("auto", "sure"), ("multiclass", "given")])
+def test_columns_have_no_separator(task: str, surety: str) -> None:
+    chosen = Findings()
+    table = pd.DataFrame({"sea": ["1", "0"], "sun": ["0", "1"]})
+    labels = from_columns(table, task=task, merge={}, tell=lambda row, what: None, findings=chosen)
+    assert labels.separator == ""
+    assert {key: (found.value, found.surety) for key, found in chosen.chosen.items()} == {
+        "task": ("multiclass", surety),
+        "label_separator": ("none", "sure"),
+    }
 
 
 def test_half_of_the_rows_may_be_wrong() -> None:

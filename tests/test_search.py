@@ -596,8 +596,8 @@ def test_hyperband_keeps_the_states_it_may_go_on_with() -> None:
     assert [one.number for one in may_go_on(searched, ended)] == [2, 5, 3, 8]
     ended += rung(9, 9, [0.6], of=8)
     assert [one.number for one in may_go_on(searched, ended)] == [2, 5, 3, 8]
-    ended += rung(10, 3, [0.1, 0.2])
-    assert [one.number for one in may_go_on(searched, ended)] == [11]
+    ended += rung(10, 3, [0.2, 0.1])
+    assert [one.number for one in may_go_on(searched, ended)] == [10]
     assert may_go_on(plan("random", 40), ended) == []
 
 

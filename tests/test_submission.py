@@ -396,6 +396,7 @@ def listed(column: str, cells: list[Any]) -> str:
     return "\n".join([f"id,{column}", *(f"{number},{cell}" for number, cell in enumerate(cells, 1)), ""])
 
 
+SEVERAL = "id,a,b\n1,1,1\n2,0,1\n"
 SCORED = {
     "tags": ("id,tags\n1,a b\n2,b\n3,a\n", "id,tags\n1,a b\n2,a b\n3,a\n", "f1_samples 0.8889"),
     "tags and single answers": (
@@ -405,7 +406,7 @@ SCORED = {
     ),
     "ranking": ("id,c\n1,x y\n2,y x\n3,z y\n", "id,c\n1,x\n2,x\n3,y\n", "map@2 0.6667"),
     "probability": ("id,p\n1,0.9\n2,0.2\n3,0.4\n", "id,p\n1,1\n2,0\n3,1\n", "roc_auc 1.0000"),
-    "columns": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,b,a\n1,0,1\n2,1,0\n", "log_loss 0.1643"),
+    "columns": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,b,a\n1,0,1\n2,1,0\n", "roc_auc 1.0000"),
     "columns of a class": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,c\n1,a\n2,b\n", "log_loss 0.1643"),
     "columns called after classes": (
         "id,p_A,is b,c\n1,0.9,0.1,0\n2,0.2,0.8,0\n",
@@ -419,6 +420,12 @@ SCORED = {
         "id,a,b\n1,1,1\n2,0,1\n",
         "f1_samples 1.0000",
     ),
+    "probabilities of several": ("id,a,b\n1,0.5,0.9\n2,0.4,1\n", SEVERAL, "log_loss 0.3273"),
+    "sure probabilities of other numbers": (listed("p", [0, 1, 1]), listed("c", [2, 3, 3]), "roc_auc 1.0000"),
+    "a word among numbers": (listed("c", [1, "x"]), listed("c", [1, 2]), "accuracy 0.5000"),
+    "sums of other than 1": ("id,a,b\n1,0.9,0.3\n2,0.2,0.7\n", "id,a,b\n1,1,0\n2,0,1\n", "roc_auc 1.0000"),
+    "flags of one": ("id,a,b\n1,1,0\n2,0,1\n", "id,a,b\n1,1,0\n2,0,1\n", "log_loss "),
+    "a class called by a fraction": (listed("c", ["0.7", "0.7"]), listed("c", ["x", "0.7"]), "accuracy 0.5000"),
     "value": ("id,v\n1,3.5\n2,4\n3,8\n", "id,v\n1,3\n2,4\n3,9\n", "rmse 0.6455"),
     "kappa": ("id,v\n1,0\n2,4\n3,2\n", "id,v\n1,0\n2,4\n3,3\n", "quadratic_kappa 0.9412"),
 }
@@ -483,6 +490,7 @@ def test_a_ranking_scores_what_it_lists_and_nothing_else(
     [
         ([40.1], [37.5], "rmse 2.6000"),
         ([40.1], [37], "rmse 3.1000"),
+        ([1.5], [2], "rmse 0.5000"),
         ([40.1, 50.2], [37.5, 55.5], "rmse 4.1743"),
         ([40.1, 50.2], [37, 55], "rmse 4.0404"),
         ([0.9, 0.8], [1, 1], "log_loss 0.1643"),
@@ -503,6 +511,7 @@ def test_values_and_probabilities_of_few_samples_are_no_labels(
     [
         ([0.9, 0.2, 0.1], ["a", "b", "c"], "holds the number '0.9', and "),
         ([0.9, 0.2], ["a", "a"], "the classes ['a']; expected one of these for each id, or a column for each class"),
+        ([0.3], [5], "s.csv holds the number '0.3', and "),
         ([0.9, "nan", 0.1], [1, 0, 0], "s.csv holds 'nan' among numbers; expected a number for each id"),
         ([4.5, "", 3], [1.5, 2, 7], "s.csv holds '' among numbers"),
         (["1e999", 3, 2.5], [1.5, 2, 7], "s.csv holds '1e999' among numbers"),
@@ -552,6 +561,7 @@ THREE = "id,a,b,c\n1,0.9,0.1,0\n2,0.2,0.7,0.1\n3,0.1,0.2,0.7\n"
         ("quadratic_kappa", THREE, NAMES, "wants whole numbers as classes, and not all are"),
         ("quadratic_kappa", listed("c", [0, 2**40, 0]), listed("c", [0, 2**40, 0]), "wants whole numbers as classes"),
         ("rmse", NUMBERS, NUMBERS, "rmse is for regression, and "),
+        ("log_loss", SEVERAL, SEVERAL, "log_loss wants probabilities, and "),
         ("roc_auc_macro", NUMBERS, NUMBERS, "roc_auc_macro wants probabilities, and "),
         ("kappa", NUMBERS, NUMBERS, "no metric is called 'kappa'"),
         ("log_loss", listed("c", ["a b", "b a", "c a"]), NAMES, "s.csv holds rankings; the two files allow map@2, "),
