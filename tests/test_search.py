@@ -242,6 +242,8 @@ def test_a_trial_knows_those_before_the_ones_that_run(monkeypatch: pytest.Monkey
     simulated(plan("tpe", 10, workers=3), 1, tmp_path)
     assert seen[10] == [True] * 7 + [False] * 2
     assert seen[2] == [False]
+    simulated(plan("tpe", 4, workers=5), 1, tmp_path / "five")
+    assert seen[3] == [False] * 2
 
 
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
