@@ -152,6 +152,7 @@ def test_what_stands_between_tags(cells: list[str], given: str, separator: str) 
             r"no sample is labelled \['p3', 'p4'\]",
         ),
         ({"answers": {"p": ["0"]}, "classes": PAIR, "submission": "probability", "positive_class": "emu"}, "is 'emu'"),
+        ({"answers": {"c": ["b"]}, "classes": ("a bee", "b"), "submission": "ranking"}, "is ranking with ' ' between"),
     ],
 )
 def test_what_fits_nothing_is_refused(given: dict[str, Any], told: str) -> None:

@@ -81,6 +81,7 @@ def test_the_user_is_right() -> None:
     [
         (["a", "b"], {}, ("multiclass", "sure"), ("none", "likely")),
         (["a b", "a", "b"], {}, ("multilabel", "likely"), (" ", "likely")),
+        (["a b", "a", "b"], {"task": "multilabel"}, ("multilabel", "given"), (" ", "likely")),
         (["a/b", "a"], {"separator": "/"}, ("multilabel", "given"), ("/", "given")),
         (["a b", "a", "b"], {"separator": "none"}, ("multiclass", "given"), ("none", "given")),
         (["1", "2"], {"task": "ordinal"}, ("ordinal", "given"), ("none", "likely")),

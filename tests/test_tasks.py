@@ -52,6 +52,7 @@ def test_a_value_cannot_leave_its_range() -> None:
 
 def test_what_is_predicted_of_an_image_that_cannot_be_read() -> None:
     assert MULTICLASS.prior(np.array([0, 0, 2, 1])) == [0.5, 0.25, 0.25]
+    assert MULTICLASS.prior(np.array([0, 1])) == [0.5, 0.5, 0]
     assert MULTILABEL.prior(np.uint8([[1, 0, 1], [1, 0, 0]])) == [1.0, 0.0, 0.5]
     assert REGRESSION.prior(np.array([10.0, 20.0])) == [15.0]
 
