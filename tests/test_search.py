@@ -243,6 +243,8 @@ def test_a_trial_knows_those_before_the_ones_that_run(monkeypatch: pytest.Monkey
     simulated(plan("tpe", 10, workers=3), 1, tmp_path)
     assert seen[10] == [True] * 7 + [False] * 2
     assert seen[2] == [False]
+    simulated(plan("tpe", 4, workers=5), 1, tmp_path / "five")
+    assert seen[3] == [False] * 2
 
 
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
@@ -620,8 +622,8 @@ def test_hyperband_keeps_the_states_it_may_go_on_with() -> None:
     assert [one.number for one in may_go_on(searched, ended)] == [2, 5, 3, 8]
     ended += rung(9, 9, [0.6], of=8)
     assert [one.number for one in may_go_on(searched, ended)] == [2, 5, 3, 8]
-    ended += rung(10, 3, [0.1, 0.2])
-    assert [one.number for one in may_go_on(searched, ended)] == [11]
+    ended += rung(10, 3, [0.2, 0.1])
+    assert [one.number for one in may_go_on(searched, ended)] == [10]
     assert may_go_on(plan("random", 40), ended) == []
 
 

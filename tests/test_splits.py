@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from competition.seeds import derive
-from competition.splits import make_folds
+from competition.splits import make_folds, strata
 
 
 def test_every_class_is_spread_evenly() -> None:
@@ -31,6 +31,42 @@ def test_the_seed_decides() -> None:
     one, same, other = (make_folds(labels, None, 5, seed) for seed in (1, 1, 2))
     assert (one == same).all()
     assert (one != other).any()
+
+
+@pytest.mark.parametrize(
+    ("task", "truth", "expected"),
+    [
+        ("regression", np.arange(20.0), [value // 2 for value in range(20)]),
+        ("regression", np.repeat([0.0, 1.0], 10), [4] * 10 + [9] * 10),  # equal values are not taken apart
+        ("multiclass", np.array([2, 0, 2]), [2, 0, 2]),
+        ("ordinal", np.array([1, 0]), [1, 0]),
+        ("multilabel", np.uint8([[1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 0, 1]]), [0, 2, 0, 3, 1]),  # by rarity
+    ],
+)
+def test_what_folds_have_equal_shares_of(task: str, truth: np.ndarray, expected: list[int]) -> None:
+    assert strata(task, truth).tolist() == expected
+
+
+def test_groups_count_by_their_samples() -> None:
+    """Of one large group and three of one sample, the large one alone is the better half."""
+    labels, groups = np.repeat(["a", "b"], 8), np.repeat(list("abcdefgh"), [5, 1, 1, 1] * 2)
+    folds = make_folds(labels, groups, 2, seed=1)
+    for name in "ab":
+        assert sorted(np.bincount(folds[labels == name])) == [3, 5]
+
+
+def test_groups_of_two_count_by_the_class_of_their_first() -> None:
+    labels, groups = np.repeat(["a", "b"], [20, 19]), np.repeat(np.arange(20), 2)[:39].astype(str)
+    folds = make_folds(labels, groups, 5, seed=1)
+    assert np.bincount(folds[labels == "a"]).tolist() == [4] * 5
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("groups", [None, np.repeat(["v", "w", "x", "y", "z"], 3)])
+def test_a_rare_class_warns_of_nothing(groups: np.ndarray | None) -> None:
+    """`prepare` tells it, with the names."""
+    labels = np.array(["a"] * 14 + ["b"])
+    assert np.bincount(make_folds(labels, groups, 5, seed=1)).tolist() == [3] * 5
 
 
 @pytest.mark.parametrize("groups", [None, np.repeat(["x", "y", "z"], 2)])

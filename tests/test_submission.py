@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_blend_aligns_by_id_not_by_row() -> None:
     one = table([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2]], ["a", "b"])
     other = table([[0.0, 1.0, 0.0], [0.4, 0.5, 0.1]], ["b", "a"])
     blended = blend([one, other])
-    assert list(blended.index) == ["a", "b"]
+    assert (list(blended.index), tuple(blended.columns)) == (["a", "b"], CLASSES)
     np.testing.assert_allclose(blended.to_numpy(), [[0.6, 0.3, 0.1], [0.1, 0.8, 0.1]], atol=1e-7)
 
 
@@ -86,8 +87,8 @@ RIGHT = ["007,NA", "1e5,1e5", "None,None", '"a,b.jpg",NA']
     [
         (["Image,Label", *RIGHT], "its columns are"),
         (["Class,Image", *RIGHT], "its columns are"),
-        (["Image,Class", *RIGHT[:3]], "1 ids of the competition are missing, first 'a,b.jpg'"),
-        (["Image,Class", *RIGHT, "new,NA"], "1 ids are not the competition's, first 'new'"),
+        (["Image,Class", *RIGHT[:2]], "2 ids of the competition are missing, first 'None'"),
+        (["Image,Class", *RIGHT, "new,NA", "newer,NA"], "2 ids are not the competition's, first 'new'"),
         (["Image,Class", *RIGHT[::-1]], "in another order or repeated"),
         (["Image,Class", *RIGHT, RIGHT[0]], "in another order or repeated"),
         (["Image,Class", *RIGHT[:3], '"a,b.jpg",'], "1 labels are missing or no class of the competition, first ''"),
@@ -112,8 +113,19 @@ def test_independent_probabilities_need_no_sum_but_a_range() -> None:
         check_probabilities(table([[1, 1.1, 0.2]], ["a"]), TAGS)
 
 
+@pytest.mark.parametrize(("inside", "outside"), [(100.0005, 100.002), (0.9995, 0.998)])
+def test_a_value_may_leave_its_range_by_what_rounding_takes(inside: float, outside: float) -> None:
+    check_probabilities(pd.DataFrame({"Pawpularity": np.float32([inside])}, index=["a"]), VALUE)
+    with pytest.raises(CompetitionError, match="of 1 samples are not from 1 to 100, first those of 'b'"):
+        check_probabilities(pd.DataFrame({"Pawpularity": np.float32([inside, outside])}, index=["a", "b"]), VALUE)
+
+
 ROWS = [[0.1, 0.8, 0.1], [0.6, 0.1, 0.3]]
 PER_CLASS = ("Image", "na", "none", "1e5")
+UNSEEN = {
+    "columns": ("Image", "na", "none", "new", "1e5"),
+    "classes": ("NA", "None", "", "1e5"),
+}  # new: not in training
 FORMS = {
     "class": (form(), TARGET, "Image,Class\na,NA\nb,1e5\n"),
     "index": (form("index"), TARGET, "Image,Class\na,1\nb,0\n"),
@@ -124,6 +136,13 @@ FORMS = {
         "Image,na,none,1e5\na,0.8,0.1,0.1\nb,0.1,0.3,0.6\n",
     ),
     "flags": (form("flags", PER_CLASS, classes=("NA", "None", "1e5")), TARGET, "Image,na,none,1e5\na,1,0,0\nb,0,0,1\n"),
+    "flags of an unseen class": (form("flags", **UNSEEN), TARGET, "Image,na,none,new,1e5\na,1,0,0,0\nb,0,0,0,1\n"),
+    "columns of an unseen class": (
+        form("columns", **UNSEEN),
+        TARGET,
+        "Image,na,none,new,1e5\na,0.8,0.1,0,0.1\nb,0.1,0.3,0,0.6\n",
+    ),
+    "flags of tags": (form("flags", **UNSEEN), TAGS, "Image,na,none,new,1e5\na,1,0,0,0\nb,0,1,0,1\n"),
     "tags": (form("tags", separator="|"), TAGS, "Image,Class\na,NA\nb,1e5|None\n"),
     "ranking": (form("ranking", ranks=2), TARGET, "Image,Class\na,NA 1e5\nb,1e5 None\n"),
     "counted": (
@@ -138,10 +157,10 @@ FORMS = {
 def test_forms(tmp_path: Path, name: str) -> None:
     """Every form of a submission, and that its own gate lets it pass."""
     shape, target, expected = FORMS[name]
-    decision = Decision("thresholds", (0.5, 0.5, 0.2)) if name == "tags" else PLAIN
+    decision = Decision("thresholds", (0.5, 0.5, 0.2)) if target is TAGS else PLAIN
     path = tmp_path / "submission.csv"
     rounded = fill(table(ROWS, ["a", "b"]).round(6), shape, target, decision)
-    if name in ("probability", "columns"):
+    if shape.kind in ("probability", "columns"):
         for column in shape.value_columns:
             rounded[column] = [f"{float(cell):.6g}" for cell in rounded[column]]
     write_csv(path, rounded)
@@ -178,7 +197,13 @@ def test_rows_of_many_classes_still_sum_to_one_after_text(tmp_path: Path) -> Non
     [
         ("index", "a,3", "no class of the competition, first '3'"),
         ("probability", "a,1.2", "1 answers are not from 0 to 1"),
+        ("probability", "a,1.000001", "1 answers are not from 0 to 1"),
+        ("probability", "a,-0.000001", "1 answers are not from 0 to 1"),
         ("probability", "a,nan", "1 answers are no numbers, first 'nan'"),
+        ("value", "a,100.002", "1 answers are not from 1 to 100"),
+        ("value", "a,0.998", "1 answers are not from 1 to 100"),
+        ("flags", "a,1.0", "no class of the competition, first '1.0'"),
+        ("tags", "a,Food NA", "no class of the competition, first 'Food NA'"),
         ("tags", "a,", "no class of the competition, first ''"),
         ("tags", "a,NA NA", "no class of the competition, first 'NA NA'"),
         ("ranking", "a,NA", "no class of the competition, first 'NA'"),
@@ -186,7 +211,7 @@ def test_rows_of_many_classes_still_sum_to_one_after_text(tmp_path: Path) -> Non
     ],
 )
 def test_the_gate_refuses_answers(tmp_path: Path, kind: str, line: str, told: str) -> None:
-    target = TAGS if kind == "tags" else TARGET
+    target = {"tags": TAGS, "flags": TAGS, "value": VALUE}.get(kind, TARGET)
     shape = form(kind, ranks=2, classes=("NA",) if kind == "probability" else ())
     with pytest.raises(MistakesError, match=told):
         gate(written(tmp_path, ["Image,Class", line]), ["a"], shape, target)
@@ -196,6 +221,20 @@ def test_the_gate_refuses_rows_that_do_not_sum_to_one(tmp_path: Path) -> None:
     shape = form("columns", PER_CLASS, classes=("NA", "None", "1e5"))
     with pytest.raises(MistakesError, match="the probabilities of 1 rows do not sum to 1"):
         gate(written(tmp_path, ["Image,na,none,1e5", "a,0.5,0.2,0.2"]), ["a"], shape, TARGET)
+
+
+@pytest.mark.parametrize(
+    ("shape", "target", "lines"),
+    [
+        (form("columns", PER_CLASS, classes=("NA", "None", "1e5")), TAGS, ["Image,na,none,1e5", "a,0.9,0.9,0.9"]),
+        (form("value"), VALUE, ["Image,Class", "a,100.0009"]),  # as the text of a value rounds it
+        (form("value"), VALUE, ["Image,Class", "a,0.9991"]),
+        (form("tags"), replace(TAGS, at_least_one=False), ["Image,Class", "a,"]),
+        (form("ranking", ranks=3), TARGET, ["Image,Class", "a,NA None 1e5"]),
+    ],
+)
+def test_the_gate_lets_pass(tmp_path: Path, shape: Form, target: Target, lines: list[str]) -> None:
+    gate(written(tmp_path, lines), ["a"], shape, target)  # raises nothing
 
 
 @pytest.mark.parametrize("column", ["cat|dog|owl", "a;b;c", "a,b,c", "a\tb\tc"])
@@ -348,11 +387,34 @@ def test_score_refuses_other_ids(tmp_path: Path, submission: str, told: str) -> 
     assert told in said
 
 
+@pytest.mark.parametrize(
+    ("submission", "answers", "told"),
+    [
+        ("id,a,b\n1,1,0\n", "id,a,b\n1,2,0\n", "a.csv has other numbers than 0 and 1; expected these in ['a', 'b']"),
+        ("id,a,b\n1,x,0\n", "id,a,b\n1,1,0\n", "s.csv holds 'x' in a column of ['a', 'b']; expected numbers"),
+        ("id,a,b\n1,1,0\n", "id,a,b\n1,1,\n", "a.csv holds '' in a column of ['a', 'b']; expected numbers"),
+        ("id,a,c\n1,1,0\n", "id,a,b\n1,1,0\n", "s.csv has the columns ['a', 'c']; expected those of "),
+        ("id,a\n1,x\n", "id,a\n1,x\n1,y\n", "a.csv repeats 1 ids, first '1'"),
+    ],
+)
+def test_score_refuses_other_columns(tmp_path: Path, submission: str, answers: str, told: str) -> None:
+    code, said = score(tmp_path, submission, answers)
+    assert code == 1
+    assert told in said
+
+
+def test_score_tells_a_file_that_is_missing(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["score", str(tmp_path / "s.csv"), str(tmp_path / "a.csv")])
+    assert done.exit_code == 1
+    assert "s.csv is missing; expected a CSV file of ids and answers" in done.output + done.stderr
+
+
 def listed(column: str, cells: list[Any]) -> str:
     """Write a CSV file of ids from 1 on and a column."""
     return "\n".join([f"id,{column}", *(f"{number},{cell}" for number, cell in enumerate(cells, 1)), ""])
 
 
+SEVERAL = "id,a,b\n1,1,1\n2,0,1\n"
 SCORED = {
     "tags": ("id,tags\n1,a b\n2,b\n3,a\n", "id,tags\n1,a b\n2,a b\n3,a\n", "f1_samples 0.8889"),
     "tags and single answers": (
@@ -362,7 +424,7 @@ SCORED = {
     ),
     "ranking": ("id,c\n1,x y\n2,y x\n3,z y\n", "id,c\n1,x\n2,x\n3,y\n", "map@2 0.6667"),
     "probability": ("id,p\n1,0.9\n2,0.2\n3,0.4\n", "id,p\n1,1\n2,0\n3,1\n", "roc_auc 1.0000"),
-    "columns": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,b,a\n1,0,1\n2,1,0\n", "log_loss 0.1643"),
+    "columns": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,b,a\n1,0,1\n2,1,0\n", "roc_auc 1.0000"),
     "columns of a class": ("id,a,b\n1,0.9,0.1\n2,0.2,0.8\n", "id,c\n1,a\n2,b\n", "log_loss 0.1643"),
     "columns called after classes": (
         "id,p_A,is b,c\n1,0.9,0.1,0\n2,0.2,0.8,0\n",
@@ -371,6 +433,17 @@ SCORED = {
     ),
     "flags": ("id,a,b\n1,1,1\n2,0,1\n", "id,a,b\n1,1,1\n2,1,1\n", "f1_samples 0.8333"),
     "flags of several, and single answers": ("id,a,b\n1,1,1\n2,0,1\n", "id,a,b\n1,1,0\n2,0,1\n", "f1_samples 0.8333"),
+    "0.5 and more of several are labels": (
+        "id,a,b\n1,0.5,0.9\n2,0.49,1\n",
+        "id,a,b\n1,1,1\n2,0,1\n",
+        "f1_samples 1.0000",
+    ),
+    "probabilities of several": ("id,a,b\n1,0.5,0.9\n2,0.4,1\n", SEVERAL, "log_loss 0.3273"),
+    "sure probabilities of other numbers": (listed("p", [0, 1, 1]), listed("c", [2, 3, 3]), "roc_auc 1.0000"),
+    "a word among numbers": (listed("c", [1, "x"]), listed("c", [1, 2]), "accuracy 0.5000"),
+    "sums of other than 1": ("id,a,b\n1,0.9,0.3\n2,0.2,0.7\n", "id,a,b\n1,1,0\n2,0,1\n", "roc_auc 1.0000"),
+    "flags of one": ("id,a,b\n1,1,0\n2,0,1\n", "id,a,b\n1,1,0\n2,0,1\n", "log_loss "),
+    "a class called by a fraction": (listed("c", ["0.7", "0.7"]), listed("c", ["x", "0.7"]), "accuracy 0.5000"),
     "value": ("id,v\n1,3.5\n2,4\n3,8\n", "id,v\n1,3\n2,4\n3,9\n", "rmse 0.6455"),
     "kappa": ("id,v\n1,0\n2,4\n3,2\n", "id,v\n1,0\n2,4\n3,3\n", "quadratic_kappa 0.9412"),
 }
@@ -435,6 +508,7 @@ def test_a_ranking_scores_what_it_lists_and_nothing_else(
     [
         ([40.1], [37.5], "rmse 2.6000"),
         ([40.1], [37], "rmse 3.1000"),
+        ([1.5], [2], "rmse 0.5000"),
         ([40.1, 50.2], [37.5, 55.5], "rmse 4.1743"),
         ([40.1, 50.2], [37, 55], "rmse 4.0404"),
         ([0.9, 0.8], [1, 1], "log_loss 0.1643"),
@@ -455,6 +529,7 @@ def test_values_and_probabilities_of_few_samples_are_no_labels(
     [
         ([0.9, 0.2, 0.1], ["a", "b", "c"], "holds the number '0.9', and "),
         ([0.9, 0.2], ["a", "a"], "the classes ['a']; expected one of these for each id, or a column for each class"),
+        ([0.3], [5], "s.csv holds the number '0.3', and "),
         ([0.9, "nan", 0.1], [1, 0, 0], "s.csv holds 'nan' among numbers; expected a number for each id"),
         ([4.5, "", 3], [1.5, 2, 7], "s.csv holds '' among numbers"),
         (["1e999", 3, 2.5], [1.5, 2, 7], "s.csv holds '1e999' among numbers"),
@@ -504,6 +579,7 @@ THREE = "id,a,b,c\n1,0.9,0.1,0\n2,0.2,0.7,0.1\n3,0.1,0.2,0.7\n"
         ("quadratic_kappa", THREE, NAMES, "wants whole numbers as classes, and not all are"),
         ("quadratic_kappa", listed("c", [0, 2**40, 0]), listed("c", [0, 2**40, 0]), "wants whole numbers as classes"),
         ("rmse", NUMBERS, NUMBERS, "rmse is for regression, and "),
+        ("log_loss", SEVERAL, SEVERAL, "log_loss wants probabilities, and "),
         ("roc_auc_macro", NUMBERS, NUMBERS, "roc_auc_macro wants probabilities, and "),
         ("kappa", NUMBERS, NUMBERS, "no metric is called 'kappa'"),
         ("log_loss", listed("c", ["a b", "b a", "c a"]), NAMES, "s.csv holds rankings; the two files allow map@2, "),

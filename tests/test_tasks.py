@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from competition.tasks import Target
+from competition.tasks import Target, grades, is_whole, to_whole
 
 MULTICLASS = Target("multiclass", ("ant", "bee", "cat"), 0, 1, False)
 ORDINAL = Target("ordinal", ("0", "1", "2", "10"), 0, 1, False)
@@ -52,5 +52,42 @@ def test_a_value_cannot_leave_its_range() -> None:
 
 def test_what_is_predicted_of_an_image_that_cannot_be_read() -> None:
     assert MULTICLASS.prior(np.array([0, 0, 2, 1])) == [0.5, 0.25, 0.25]
+    assert MULTICLASS.prior(np.array([0, 1])) == [0.5, 0.5, 0]
     assert MULTILABEL.prior(np.uint8([[1, 0, 1], [1, 0, 0]])) == [1.0, 0.0, 0.5]
     assert REGRESSION.prior(np.array([10.0, 20.0])) == [15.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("7", 7), ("-3", -3), ("+3", 3), ("10.", 10), ("10.00", 10), (" 5 ", 5), ("9" * 300, int("9" * 300))],
+)
+def test_what_is_a_whole_number(text: str, number: int) -> None:
+    assert is_whole(text)
+    assert to_whole(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "1.5", "1e3", "9" * 301, "1 2", "a1", "1a", "1.0.0", "--1", "."])
+def test_what_is_no_whole_number(text: str) -> None:
+    assert not is_whole(text)
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (("2", "3", "10"), (0, 1, 8)),
+        (("-1", "1.0"), (0, 2)),
+        (("1", "two"), None),
+        (("0", str(2**31 - 1)), (0, 2**31 - 1)),
+        (("-1", str(2**31 - 1)), None),
+    ],
+)
+def test_grades(classes: tuple[str, ...], expected: tuple[int, ...] | None) -> None:
+    assert grades(classes) == expected
+
+
+def test_a_target_is_that_of_its_contract() -> None:
+    for target in TEXTS:
+        contract = {"task": target.task, "classes": list(target.classes), "target_range": [target.low, target.high],
+                    "at_least_one": target.at_least_one}  # fmt: skip
+        assert Target.of(contract) == target
+        assert (target.activation == "softmax") == (target is MULTICLASS)

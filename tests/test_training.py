@@ -3,6 +3,8 @@
 import dataclasses
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +34,31 @@ def test_images_and_labels_are_mixed_in_the_same_shares(mix) -> None:
         np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), targets @ np.arange(10, 210, 20), atol=0.51)
         shares.append(targets.max(axis=1).min())
     assert min(shares) < 0.6 < 0.9 < max(shares)
+
+
+@pytest.mark.parametrize(
+    ("middle", "rows", "columns", "kept"),
+    [
+        ((4, 8), (2, 6), (4, 12), 0.75),
+        ((0, 15), (0, 2), (11, 16), 0.921875),
+        ((7, 0), (5, 8), (0, 4), 0.90625),
+    ],
+)
+def test_the_box_of_cutmix_takes_its_share_of_the_picture(
+    middle: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int], kept: float
+) -> None:
+    """Of a quarter half the height and width; at a corner what lies inside counts."""
+    middles = iter(middle)
+    drawn: Any = SimpleNamespace(
+        beta=lambda *alpha: 0.75, permutation=lambda n: np.arange(n)[::-1], integers=lambda end: next(middles)
+    )
+    images = np.zeros((2, 8, 16, 1), np.uint8)
+    images[1] = 200
+    mixed, targets = cutmix(images, TARGETS[:2], 1.0, drawn)
+    expected = images[0].copy()
+    expected[slice(*rows), slice(*columns)] = 200
+    np.testing.assert_array_equal(mixed[0], expected)
+    np.testing.assert_allclose(targets[:, :2], [[kept, 1 - kept], [1 - kept, kept]])
 
 
 def test_mixing_is_drawn_anew_for_every_batch_and_repeats(training_set: TrainingSet) -> None:  # noqa: F811
