@@ -65,19 +65,23 @@ def _told() -> Iterator[None]:
     except KeyboardInterrupt:
         print("\ncompete: stopped; run it again, and tune and train go on where they were", file=sys.stderr)
         raise typer.Exit(130) from None
-    except OSError as error:
-        number = error.errno or next((code for code in DISK if os.strerror(code) in str(error)), 0)
-        if number not in DISK:
-            raise
-        print(f"compete: {DISK[number].format(error.filename or 'the disk')}", file=sys.stderr)
-        raise typer.Exit(1) from None
     except Exception as error:
-        if not lacks_memory(error):
+        if not (shortage := _shortage(error)):
             raise
-        print(f"compete: memory ran out ({' '.join(str(error).split())[:MEMORY_LETTERS]}); {MEMORY}", file=sys.stderr)
+        print(f"compete: {shortage}", file=sys.stderr)
         raise typer.Exit(1) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _shortage(error: Exception) -> str:
+    """Say what a disk or the memory refused, and what to do; "" of any other error."""
+    if lacks_memory(error):
+        return f"memory ran out ({' '.join(str(error).split())[:MEMORY_LETTERS]}); {MEMORY}"
+    if not isinstance(error, OSError):
+        return ""
+    number = error.errno or next((code for code in DISK if os.strerror(code) in str(error)), 0)
+    return DISK[number].format(error.filename or "the disk") if number in DISK else ""
 
 
 def _read(path: Path, checked: bool = True) -> "Params":

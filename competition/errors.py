@@ -40,7 +40,7 @@ class UnreadableError(Exception):
 # What the errors of Python, TensorFlow, JAX and PyTorch are called, or say, when there is not enough of it.
 NO_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError", "RESOURCE_EXHAUSTED",
              "CUDA_ERROR_OUT_OF_MEMORY", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED",
-             "CUDA error: out of memory", "DefaultCPUAllocator")  # fmt: skip
+             "CUDA error: out of memory", "DefaultCPUAllocator", "Cannot allocate memory")  # fmt: skip
 
 
 def lacks_memory(error: Exception) -> bool:

@@ -475,14 +475,21 @@ def test_disk_that_fills_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "make room" in told
 
 
-def test_memory_that_runs_out(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 9 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    ],
+)
+def test_memory_that_runs_out(home: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def refuse(*arguments: Any) -> None:
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        raise error
 
     monkeypatch.setattr(images, "write_rows", refuse)
     told = command(home)
-    assert told.startswith("compete: memory ran out ([enforce fail")
-    assert "lower prepare.image_size_px" in told
+    assert told.startswith(f"compete: memory ran out ({error}); close other programs, or lower prepare.image_size_px")
 
 
 @pytest.mark.parametrize(
