@@ -193,5 +193,5 @@ def _wrong_answers(answers: pd.DataFrame, form: Form, target: Target) -> list[st
                or (target.at_least_one and not tags)}  # fmt: skip
         wrong = [cell for cell in column if cell in bad]
     else:
-        wrong = [cell for cell in column if cell not in classes]
+        wrong = [cell for cell in column if not cell or cell not in classes]  # a class may have no name
     return [f"{len(wrong)} labels are missing or no class of the competition, first {wrong[0]!r}"] if wrong else []
