@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from competition import backend
 from tests.conftest import ROOT, Project, quick
 
 pytestmark = pytest.mark.slow
@@ -80,21 +81,14 @@ print(sum(name.startswith("tf_XLAEigen") for name in names))
         ("--xla_gpu_deterministic_ops=false", True, "--xla_gpu_deterministic_ops=false"),
     ],
 )
-@pytest.mark.parametrize("backend", BACKENDS[:1])
-def test_jax_is_deterministic_on_a_card_too(backend: str, given: str, deterministic: bool, flags: str) -> None:
-    """A CPU takes the flag as well. And no process takes a card's memory before it needs it."""
-    asked = f"""
-import os
-from competition import backend
-backend.start(1, {deterministic})
-assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
-import jax
-assert jax.numpy.ones(9).sum() == 9
-print(os.environ["XLA_FLAGS"])
-"""
-    environment = {**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": given}
-    said = subprocess.check_output([sys.executable, "-c", asked], cwd=ROOT, env=environment, text=True)
-    assert said == f"{flags}\n"
+def test_jax_is_deterministic_on_a_card_too(
+    given: str, deterministic: bool, flags: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a CPU takes the flag as well is seen wherever JAX runs. No process takes a card's memory before its turn."""
+    monkeypatch.setattr(os, "environ", {"XLA_FLAGS": given})
+    backend._set_environment("jax", 1, deterministic)
+    assert os.environ["XLA_FLAGS"] == flags
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
 
 
 def test_tensorflow_comes_without_sklearn_and_jax() -> None:
