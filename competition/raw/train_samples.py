@@ -133,10 +133,15 @@ def _tell_place(reader: Reader, rows: Rows, match: Match, sample: Rows | None) -
 
 
 def _unlabelled(reader: Reader) -> list[str]:
-    """Tell of a file that may hold the labels and was left aside: a table of which nothing says which column is the
-    label, a list that is a table only if the user says so, or what cannot be read."""
+    """Tell of a file that may hold the labels and was left aside; nothing where the user has said what does."""
     if (reader.params.train_table, reader.params.label_column) != ("auto", "auto"):
         return []
+    return _unasked(reader) or _unread(reader)
+
+
+def _unasked(reader: Reader) -> list[str]:
+    """Tell of what names images: a table of which nothing says which column is the label, or a list that is a table
+    only if the user says so."""
     lists = [name for name in reader.source.files if name.lower().endswith(LISTS) and role(name) in ("train", "")]
     wanted = [name for name in reader.tables.names if not role(name)]
     for name in reader.tables.good([*wanted, *lists[:MAX_LISTS]]):
@@ -144,6 +149,11 @@ def _unlabelled(reader: Reader) -> list[str]:
         if column is not None and len(table.columns) > 1 and reader.index.share(table[column]) >= 0.5:
             key = f"data.train_table to {name}" if name in lists else "data.label_column to one of its columns"
             return [f"{name} names images: if it holds their labels, set {key}"]
+    return []
+
+
+def _unread(reader: Reader) -> list[str]:
+    """Tell of what cannot be read as a table, by its kind or, of JSON, by what it holds."""
     unread = [name for name in reader.source.files if name.lower().endswith(UNREAD)]
     unread += [name for name in reader.tables.names if name.lower().endswith(".json") and role(name) in ("train", "")
                and name not in reader.tables.damaged and not len(reader.tables.get(name).columns)]  # fmt: skip
