@@ -323,3 +323,12 @@ def test_views_are_of_these_very_images(tmp_path: Path) -> None:
     first, again, *others = map(fingerprint, made)
     assert first == again
     assert len({first, *others}) == 3
+
+
+@pytest.mark.parametrize("written", ["nan", "N/A", "None"])
+def test_a_class_that_may_stand_for_no_label_is_told(tmp_path: Path, written: str) -> None:
+    labels = [written if n % 3 == 2 else CLASSES[n % 3] for n in range(24)]
+    done = run(tmp_path, competition({"label": labels}))
+    assert done["contract"]["classes"] == sorted({*CLASSES[:2], written})
+    said = f"class {written!r} has 8 samples; if it means that they have no label, take their rows out"
+    assert said in done["report"]["notes"]

@@ -30,6 +30,7 @@ SHOWN_CLASSES = 40  # of more classes, the overview shows the 20 largest and the
 SHOWN_IMAGES = 10  # of each class
 SHOWN_PAIRS = 60  # of like images
 PAIRS_PER_LINE = 5
+MISSING = {"nan", "NaN", "NA", "N/A", "n/a", "<NA>", "null", "NULL", "None"}  # as programs write that there is no label
 TOLD_CLASSES = 10  # on the console; all are in report.json
 GIVEN_FOLDS = "correct prepare.folds, or set data.fold_column: none"
 COLUMNS = ["sample_id", "split", "row", "label", "fold", "group", "weight", "file", "problem"]
@@ -287,6 +288,8 @@ def _report(
     counts = _counts(target, truth)
     rare = [f"class {name!r} has {count} samples, fewer than the {folds} folds"
             for name, count in counts.items() if count < folds]  # fmt: skip
+    missing = [f"class {name!r} has {count} samples; if it means that they have no label, take their rows out"
+               for name, count in counts.items() if name in MISSING]  # fmt: skip
     report: dict[str, Any] = {
         "task": target.task,
         "metric": competition.metric,
@@ -299,7 +302,7 @@ def _report(
         "alike": reviewed.report,
         "chosen": {key: {"value": found.value, "surety": found.surety, "why": found.why}
                    for key, found in competition.chosen.items()},
-        "notes": competition.notes + rare + _straddling(samples) + _uneven(samples, folds) + _dark(decoded),
+        "notes": competition.notes + rare + missing + _straddling(samples) + _uneven(samples, folds) + _dark(decoded),
     }  # fmt: skip
     if target.task == "regression":
         lowest, median, highest = np.quantile(truth, [0, 0.5, 1])
