@@ -159,8 +159,9 @@ def _sized(params: Any, shape: Shape, target: Target) -> str | None:
 
 
 def first_shape(params: TrainParams, shape: Shape) -> Shape | None:
-    """Return the shape of the images of the first epoch; None if ``start_size`` leaves all of them whole."""
-    return sized(shape, side_share(params, 0)) if params.start_size < 1 else None
+    """Return the shape of the images of the first epoch; None if all epochs have them whole, as a single one has."""
+    share = side_share(params, 0)
+    return sized(shape, share) if share < 1 else None
 
 
 def side_share(params: TrainParams, epoch: int) -> float:

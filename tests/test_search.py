@@ -799,6 +799,9 @@ def test_values_of_which_no_model_can_be_built_are_told(prepared: Path) -> None:
     assert "too small for its window" in (impossible({"model.blocks": 5}) or "")
     assert impossible({"model.kernel_px": 2}) is not None
     assert "belong to images of one size" in (impossible({"train.start_size": 0.5}) or "")
+    single = recipe().model_copy(update={"train": recipe().train.model_copy(update={"epochs": 1})})
+    impossible = Impossible(single.model_dump_json(), (8, 8, 1), target)
+    assert impossible({"train.start_size": 0.5}) is None  # its only epoch has whole images
     speednet = FAMILIES["speednet"].schema(family="speednet", widths=(8, 8), convs_per_group=1)
     impossible = Impossible(Recipe(model=speednet, train=recipe().train).model_dump_json(), (8, 8, 1), target)
     assert impossible({"train.start_size": 0.7}) is None

@@ -33,6 +33,7 @@ from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.scores import SMALL, Score, find_metric, sample_losses, score
 from competition.seeds import derive
+from competition.shapes import first_shape
 from competition.state import forget, keyed
 
 if TYPE_CHECKING:
@@ -271,10 +272,9 @@ def _metrics(training_set: TrainingSet, results: dict[str, Score]) -> dict[str, 
 def _contract(training_set: TrainingSet, recipe: Recipe, names: list[str], decision: Decision) -> dict[str, Any]:
     from competition import building
 
-    precision, any_size = backend.precision(recipe.train.precision), recipe.train.start_size < 1
-    architecture = building.architecture(
-        recipe.model, training_set.shape, training_set.target, precision, any_size=any_size
-    )
+    shape, precision = training_set.shape, backend.precision(recipe.train.precision)
+    any_size = first_shape(recipe.train, shape) is not None
+    architecture = building.architecture(recipe.model, shape, training_set.target, precision, any_size=any_size)
     return {
         **training_set.contract,
         "decision": decision.to_json(),
