@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
@@ -234,11 +235,17 @@ def jit(model: Any, deterministic: bool) -> bool:
     return name == "jax" or (name == "tensorflow" and is_faster)
 
 
-def device_count(batch_size: int) -> int:
-    """Return over how many cards a batch is spread: all of them, or as many as it can be cut into equal parts for."""
+def device_count(batch_size: int, accumulate_batches: int = 1) -> int:
+    """Return over how many cards a batch is spread: all of them, or as many as it can be cut into equal parts for.
+
+    It is one for PyTorch, and for TensorFlow where gradients of several batches are accumulated: Keras averages them
+    over the cards in the step alone, which is only sometimes made, and there TensorFlow refuses it.
+    """
     import keras
 
-    count = len(_devices()) if keras.backend.backend() in ("tensorflow", "jax") else 1
+    name = keras.backend.backend()
+    is_spread = name == "jax" or (name == "tensorflow" and accumulate_batches == 1)
+    count = len(_devices()) if is_spread else 1
     return max(number for number in range(1, count + 1) if batch_size % number == 0)
 
 
@@ -264,10 +271,16 @@ def spread(count: int) -> AbstractContextManager[Any]:
         parallel = keras.distribution.DataParallel(devices=_devices()[:count]) if count > 1 else None
         keras.distribution.set_distribution(parallel)  # it also cuts the batches, so it stays
     elif count > 1:
-        import tensorflow as tf
-
-        return tf.distribute.MirroredStrategy(_devices()[:count]).scope()
+        return _mirrored(count).scope()
     return nullcontext()
+
+
+@cache
+def _mirrored(count: int) -> Any:
+    """Return the one strategy of a process: each numbers its exchanges from 0, and equal numbers get mixed up."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(_devices()[:count])
 
 
 def scope(model: Any) -> AbstractContextManager[Any]:
