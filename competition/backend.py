@@ -312,6 +312,33 @@ def replicas(model: Any) -> int:
     return strategy.num_replicas_in_sync if strategy else 1
 
 
+def summed(gradients: list[Any]) -> list[Any]:
+    """Sum gradients over the copies of a model, each of which calls this with those of its part of the batch."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return gradients  # the backend has done it
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients) if context.num_replicas_in_sync > 1 else gradients
+
+
+def value(variable: Any) -> np.ndarray:
+    """Return a copy of what a variable holds. Where copies of a model hold their own, as moving means, it is the mean.
+
+    A copy, for JAX gives a variable's own memory away when it trains.
+    """
+    import keras
+
+    held = getattr(variable, "value", variable)
+    if copies := getattr(held, "values", None):  # of TensorFlow, one for each card
+        return np.mean([each.numpy() for each in copies], axis=0, dtype=np.float64).astype(
+            copies[0].dtype.as_numpy_dtype
+        )
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
 def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any] | None:
     """Normalise a batch of images by its own mean and variance in one pass, where the backend can; else None.
 

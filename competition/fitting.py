@@ -326,6 +326,9 @@ class _Trainer:
             # Also at the end of the epoch: so what a killed fit goes on from is all in the weights.
             if self._recipe.train.lookahead and (len(losses) % look_batches == 0 or len(losses) == len(batches)):
                 before = self._look_back(before)
+        if backend.replicas(self.model) > 1:  # each has counted for itself
+            for variable, mean in zip(self._measured(), _values(self._measured()), strict=True):
+                variable.assign(mean)
         return float(np.mean(losses))
 
     def _step(self, batch: tuple[Any, ...]) -> float:
@@ -408,8 +411,7 @@ class _Trainer:
 
 
 def _values(variables: Sequence[Any]) -> list[np.ndarray]:
-    """Return copies; JAX gives a variable's own memory away when it trains."""
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    return [backend.value(variable) for variable in variables]
 
 
 def _is_norm_bias(layer: Any, variable: Any) -> bool:

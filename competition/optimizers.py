@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from competition import backend
 from competition.params import TrainParams
 
 START = 0.2  # of the peak, where a triangle begins; Source: airbench, as in models/speednet.py
@@ -94,6 +95,15 @@ def _with_shares(
                     [trainable_variables[at] for at in places],
                     learning_rate if share == 1 else learning_rate * share,
                 )
+
+        def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+            whole = backend.summed(grads) if self.global_clipnorm else grads
+            if whole is grads:
+                return super()._clip_gradients(grads)
+            # Keras would shorten those of each part of a batch, and only then sum them.
+            norm = keras.ops.sqrt(sum(keras.ops.sum(keras.ops.square(each)) for each in whole))
+            share = self.global_clipnorm / keras.ops.maximum(norm, self.global_clipnorm)
+            return [each * keras.ops.cast(share, each.dtype) for each in grads]
 
         def _apply_weight_decay(self, variables: list[Any]) -> None:
             # Not read from self: where a batch is spread over cards, another one may be in the midst of this.
