@@ -146,7 +146,9 @@ def _new_model(
         first=first_shape(recipe.train, training_set.shape),
         devices=backend.device_count(batch_size, recipe.train.accumulate_batches),
     )
-    building.adapt(recipe.model, model, training_set.images, training_set.rows[samples[:ADAPT_IMAGES]])
+    # Drawn, for samples often come class by class, and a family may take the first few of them.
+    drawn = np.random.default_rng(derive(seed, "adapt")).permutation(samples)[:ADAPT_IMAGES]
+    building.adapt(recipe.model, model, training_set.images, training_set.rows[drawn])
     return model
 
 

@@ -106,6 +106,21 @@ def test_optimizers_and_weight_decay(training_set: TrainingSet, optimizer: str) 
     assert kernels[1] < 0.8 * kernels[0]
 
 
+def test_first_weights_are_of_images_drawn_from_all(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples often come class by class, so the first of them are of one."""
+    from competition import fitting
+
+    shown: list[np.ndarray] = []
+    monkeypatch.setattr(fitting, "ADAPT_IMAGES", 30)
+    monkeypatch.setattr(fitting.building, "adapt", lambda *given: shown.append(given[-1]))
+    for seed in (1, 1, 2):
+        fit(recipe(train__epochs=1), training_set, seed=seed)
+    samples = [np.argsort(training_set.rows)[rows] for rows in shown]
+    assert all(len(set(drawn)) == 30 and (training_set.folds[drawn] != 0).all() for drawn in samples)
+    assert all(drawn[:15].min() < 50 and drawn[:15].max() >= 150 for drawn in samples)
+    assert samples[0].tolist() == samples[1].tolist() != samples[2].tolist()
+
+
 def test_the_learning_rate_climbs_and_falls(training_set: TrainingSet) -> None:
     changed = {"train__epochs": 6, "train__warmup_epochs": 2}
     cosine = [e.learning_rate for e in fit(recipe(**changed, train__schedule="cosine"), training_set).history]
