@@ -107,10 +107,6 @@ def fit(
         epoch = Epoch(number, trainer.epoch(batches), float("nan"), float("nan"), rate)
         if not np.isfinite(epoch.loss):
             raise _diverged(epoch, params.epochs, model)
-        if params.norm_images and number + 1 == params.epochs:
-            batches.begin(params.epochs)  # as for one epoch more
-            checkpoints.seed_generators(model, seed, params.epochs)
-            trainer.measure(batches, params.norm_images)
         if fold is None:
             progress.add(epoch, keep=True)
         else:
@@ -363,32 +359,6 @@ class _Trainer:
         decay, now = self._optimizer.ema_momentum, _values(self._measured())
         before = self.statistics or now
         self.statistics = [decay * old + (1 - decay) * new for old, new in zip(before, now, strict=True)]
-
-    def measure(self, batches: EpochBatches, images: int) -> None:
-        """Measure anew what batch normalisation sees of the weights as they are kept: its mean over some batches.
-
-        The figures that run along with training are of weights of before, and those of the averaged ones are others.
-
-        Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (2018).
-        """
-        layers = [layer for layer in self.model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-        if not layers:
-            return
-        momenta, seen = [layer.momentum for layer in layers], []
-        with self.averaged():
-            for layer in layers:
-                layer.momentum = 0.0  # what a batch is, and nothing of those before it
-            for index in range(min(-(-images // batches.size), len(batches))):
-                self.model(batches[index][0], training=True)
-                seen.append(_values(self._measured()))
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-        means = [np.stack(each).mean(axis=0, dtype=np.float64).astype(np.float32) for each in zip(*seen, strict=True)]
-        if self._recipe.train.average_decay:
-            self.statistics = means
-        else:
-            for variable, mean in zip(self._measured(), means, strict=True):
-                variable.assign(mean)
 
     def _measured(self) -> list[Any]:
         variables = self.model.non_trainable_variables

@@ -178,7 +178,6 @@ class TrainParams(Section):
     accumulate_batches: Count
     average_decay: Fraction
     lookahead: Fraction
-    norm_images: CountOrNone
     alternating_flip: bool
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     deterministic: bool

@@ -68,16 +68,11 @@ def survives(params: Recipe, training_set: TrainingSet, state: Path) -> bool:  #
 @pytest.mark.parametrize(
     "changed",
     [
-        {"train__optimizer": "adam", "train__lookahead": 0.5, "train__norm_images": 40},
+        {"train__optimizer": "adam", "train__lookahead": 0.5},
         {"train__optimizer": "sgd", "train__schedule": "triangular", "train__norm_bias_rate": 8.0},
         {"train__optimizer": "rmsprop", "train__average_decay": 0.9},
         {"train__optimizer": "lion", "train__precision": "bfloat16", "train__weight_decay": 0.1},
-        {
-            "train__optimizer": "adamw",
-            "train__precision": "float16",
-            "train__average_decay": 0.9,
-            "train__norm_images": 40,
-        },
+        {"train__optimizer": "adamw", "train__precision": "float16", "train__average_decay": 0.9},
         {"train__optimizer": "muon", "train__patience_epochs": 2, "train__epochs": 8},
     ],
     ids=lambda changed: changed["train__optimizer"],

@@ -309,26 +309,6 @@ def test_weights_are_taken_back_after_five_steps(training_set: TrainingSet, monk
     assert looked == [5, 10, 10, 15, 20, 21]
 
 
-@pytest.mark.parametrize("taken", [{"train__average_decay": 0.9}, {"train__lookahead": 0.5}])
-def test_normalisation_is_measured_anew(training_set: TrainingSet, taken: dict[str, float]) -> None:  # noqa: F811
-    """By the weights as they are kept, and the batches of one epoch more: forty images are three of 16."""
-    import keras
-
-    params = recipe(**taken, train__precision="float32", train__norm_images=40)
-    model = fit(params, training_set).model
-    batches = EpochBatches(training_set, np.flatnonzero(training_set.folds != 0), params.train, seed=1)
-    batches.begin(params.train.epochs)
-    layer = model.get_layer("batch_normalization")
-    before = keras.Model(model.input, layer.input)
-    seen = np.stack([np.asarray(before(batches[index][0])) for index in range(3)])
-    np.testing.assert_allclose(layer.moving_mean, seen.mean(axis=(1, 2, 3)).mean(axis=0), rtol=1e-4)
-    np.testing.assert_allclose(layer.moving_variance, seen.var(axis=(1, 2, 3), ddof=1).mean(axis=0), rtol=1e-4)
-    plain = fit(recipe(**taken, train__precision="float32"), training_set).model
-    for kept, other in zip(model.trainable_weights, plain.trainable_weights, strict=True):
-        np.testing.assert_array_equal(kept, other)
-    assert np.abs(layer.moving_mean / plain.get_layer("batch_normalization").moving_mean - 1).max() > 0.01
-
-
 def test_average_decay_is_that_of_a_step() -> None:
     optimizer = make_optimizer(recipe(train__average_decay=0.9, train__accumulate_batches=4).train, 10)
     assert optimizer.ema_momentum**4 == pytest.approx(0.9)
