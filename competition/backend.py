@@ -331,11 +331,10 @@ def value(variable: Any) -> np.ndarray:
     """
     import keras
 
-    held = getattr(variable, "value", variable)
-    if copies := getattr(held, "values", None):  # of TensorFlow, one for each card
-        return np.mean([each.numpy() for each in copies], axis=0, dtype=np.float64).astype(
-            copies[0].dtype.as_numpy_dtype
-        )
+    copies = getattr(getattr(variable, "value", None), "values", None)
+    if isinstance(copies, tuple):  # of TensorFlow, one for each card; a tensor of PyTorch has a method of that name
+        mean = np.mean([each.numpy() for each in copies], axis=0, dtype=np.float64)
+        return mean.astype(copies[0].dtype.as_numpy_dtype)
     return np.array(keras.ops.convert_to_numpy(variable))
 
 
