@@ -343,7 +343,7 @@ class _Trainer:
         Source: Zhang et al., "Lookahead Optimizer" (2019); a share that grows with the cube of the time is airbench's,
         as in models/speednet.py.
         """
-        done = self._steps_before + float(_values([self._optimizer._iterations])[0])
+        done = self._steps_before + float(backend.value(self._optimizer._iterations))
         share = self._recipe.train.lookahead * (done / (self._steps * self._recipe.train.epochs)) ** 3
         held = self._held()
         values = [share * old + (1 - share) * new for old, new in zip(before, _values(held), strict=True)]

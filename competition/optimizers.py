@@ -103,7 +103,7 @@ def _with_shares(
             # Keras would shorten those of each part of a batch, and only then sum them.
             norm = keras.ops.sqrt(sum(keras.ops.sum(keras.ops.square(each)) for each in whole))
             share = self.global_clipnorm / keras.ops.maximum(norm, self.global_clipnorm)
-            return [each * keras.ops.cast(share, each.dtype) for each in grads]
+            return [each * share for each in grads]
 
         def _apply_weight_decay(self, variables: list[Any]) -> None:
             # Not read from self: where a batch is spread over cards, another one may be in the midst of this.
