@@ -90,6 +90,12 @@ def test_delimiter_is_that_of_the_first_line_that_holds_something() -> None:
 # Header -----------------------------------------------------------------------------------------------------------
 
 
+def test_quotes_after_blanks_open_a_cell() -> None:
+    """As some write them by hand; a quote inside a cell is doubled, and blanks before it stay."""
+    assert parse('"id", "label"\n"1",  "a, b"\n"2","c, ""d"""\n') == {"id": ["1", "2"], "label": ["a, b", 'c, "d"']}
+    assert parse('id,label\n1,"c, ""d"""\n2, e\n') == {"id": ["1", "2"], "label": ['c, "d"', " e"]}
+
+
 def test_no_header() -> None:
     """Without one the first row is a row."""
     expected = {"column 1": ["cat", "dog"], "column 2": ["1.png", "2.png"], "column 3": ["", "x"]}

@@ -83,9 +83,9 @@ def parse_table(data: bytes, called: str, has_header: bool = True, delimiters: s
         delimiter = _delimiter(next((line for line in lines if line.strip("\r\n")), ""), delimiters)
         text.seek(0)
         lines.chars = 0
-        reader = csv.reader(  # strict: an open quote would swallow the rest; and several blanks are one
-            lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter == " "
-        )
+        skips = delimiter == " " or _quotes_after_blanks(data, delimiter)  # several blanks are one
+        # strict: an open quote would swallow the rest
+        reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=skips)
         return _parse(reader, lines, called, has_header)
     except csv.Error as error:
         raise CompetitionError(f"{called} cannot be read as a CSV file ({error}); download it again") from None
@@ -115,6 +115,11 @@ def _delimiter(line: str, delimiters: str) -> str:
     count = Counter(re.sub('"[^"]*"?', "", line))
     first, second = sorted(delimiters, key=lambda delimiter: -count[delimiter])[:2]
     return first if count[first] > count[second] else ","
+
+
+def _quotes_after_blanks(data: bytes, delimiter: str) -> bool:
+    """Tell whether blanks stand between a delimiter and a quote, which then opens a cell; inside one it is doubled."""
+    return bool(re.search(rb'%s +"(?!")' % re.escape(delimiter.encode()), data))
 
 
 def _parse(reader: Any, lines: _Lines, called: str, has_header: bool) -> pd.DataFrame:
