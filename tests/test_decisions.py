@@ -160,6 +160,32 @@ def test_equals_go_to_the_number_nearest_to_the_plain_one() -> None:
     assert fit(find_metric("log_loss"), "multilabel", true, unsure).values == (0,)
 
 
+@pytest.mark.parametrize("share", [1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2])
+def test_a_clip_is_the_share_of_what_is_surely_wrong(share: float) -> None:
+    """The best that can be said of predictions that are always sure, and wrong in so many."""
+    n = 200_000
+    truth = np.arange(n) % 2
+    claimed = np.where(np.arange(n) < round(share * n), 1 - truth, truth)
+    probabilities = np.eye(2, dtype=np.float32)[claimed]
+    assert fit(find_metric("log_loss"), "multiclass", truth, probabilities) == Decision("clip", (share,))
+
+
+def test_a_threshold_may_be_below_all_probabilities() -> None:
+    """Where no sample is known that has not the class."""
+    column, true = np.array([[0.1], [0.2], [0.3]], np.float32), np.ones((3, 1), np.uint8)
+    for name in ("f1_macro", "f1_micro", "f2_samples"):
+        assert 0 < fit(find_metric(name), "multilabel", true, column).values[0] < 0.1
+
+
+def test_one_threshold_for_all_classes_is_tried_first() -> None:
+    """Below what is true, wherever that is, by half of it."""
+    low, high = np.linspace(0.01, 0.04, 50), np.linspace(0.3, 0.4, 50)
+    probabilities = np.stack([[*low, *high], [*high, *low]], axis=1).astype(np.float32)
+    truth = (probabilities > 0.1).astype(np.uint8)
+    for name in ("f1_micro", "f2_samples", "accuracy"):
+        assert decisions._common_threshold(find_metric(name), truth, probabilities) == pytest.approx(0.15)
+
+
 def test_thresholds_that_help_only_together_are_found() -> None:
     """Both labels or none, every probability below one half."""
     both = np.arange(20) % 2 == 0
