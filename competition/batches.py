@@ -35,7 +35,7 @@ class TrainingSet:
         rows: int64 (n,), row of each sample in the arrays.
         images: uint8 (rows, h, w, c), mapped.
         views: one array like ``images`` for each view; empty if views are rendered anew.
-        policy: renders the views that are not on disk.
+        policy: renders views anew; of no ops where they are on disk, so that nothing is imported for it.
         seed: of the views.
     """
 
@@ -91,7 +91,7 @@ def read_training_set(prepared: Path, augmented: Path) -> TrainingSet:
         rows=train["row"].to_numpy(np.int64),
         images=images,
         views=[open_array(require(augmented / view(number), "compete augment")) for number in range(policy["views"])],
-        policy=Policy(policy["policy"], images.shape[1:]),
+        policy=Policy([] if policy["views"] else policy["policy"], images.shape[1:]),
         seed=policy["seed"],
     )
 

@@ -687,6 +687,17 @@ def test_only_what_may_change_a_score_is_in_the_key(
     assert len(set(keys)) == len(keys) == 17
 
 
+@pytest.mark.parametrize("views", [0, 1])
+def test_a_policy_is_made_ready_only_where_it_renders(prepared: Path, tmp_path: Path, views: int) -> None:
+    """Each process that trains would take half a second for it."""
+    from competition.batches import read_training_set
+
+    flip = {"op": "HorizontalFlip", "p": 1.0}
+    augment(AugmentParams(views=views, policy=(flip,)), prepared=prepared / "prepare", out=tmp_path, seed=1)
+    training_set = read_training_set(prepared / "prepare", tmp_path)
+    assert (len(training_set.views), training_set.policy.ops) == (views, () if views else (flip,))
+
+
 @pytest.mark.slow
 def test_training_scores_as_fit_does(prepared: Path, tmp_path: Path) -> None:
     """Epoch by epoch what a model is worth that ends there: the last one, or with patience the best."""
