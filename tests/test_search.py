@@ -691,6 +691,8 @@ def test_only_what_may_change_a_score_is_in_the_key(
 def test_a_policy_is_made_ready_only_where_it_renders(prepared: Path, tmp_path: Path, views: int) -> None:
     """Each process that trains would take half a second for it."""
     from competition.batches import read_training_set
+    from competition.params import AugmentParams
+    from competition.stages.augment import augment
 
     flip = {"op": "HorizontalFlip", "p": 1.0}
     augment(AugmentParams(views=views, policy=(flip,)), prepared=prepared / "prepare", out=tmp_path, seed=1)
