@@ -42,7 +42,7 @@ def start(threads: int | str, deterministic: bool = True) -> None:
     name, count = os.environ.setdefault("KERAS_BACKEND", "tensorflow"), threads_used(threads)
     _set_environment(name, count, deterministic)
     try:
-        with _without_remarks(), _without(UNUSED - {name}), _without_collecting():
+        with _without_remarks(), without(UNUSED - {name}), _without_collecting():
             import keras  # and with it the backend
 
             if name != "tensorflow" and find_spec("tensorflow"):
@@ -153,7 +153,7 @@ def _without_collecting() -> Iterator[None]:
 
 
 @contextmanager
-def _without(packages: set[str]) -> Iterator[None]:
+def without(packages: set[str]) -> Iterator[None]:
     """Let imports of these packages fail, as if they were not installed, but of those that have been imported."""
     hidden = packages - set(sys.modules)
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None stands for what cannot be imported

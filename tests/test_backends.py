@@ -92,11 +92,12 @@ def test_jax_is_deterministic_on_a_card_too(
 
 
 def test_tensorflow_comes_without_sklearn_and_jax() -> None:
-    """Keras would import both where they are installed; whoever needs them has them after it."""
+    """Keras would import both where they are installed, and KerasTuner one; who needs them has them after it."""
     asked = """
 import gc, sys
 from competition import backend
 backend.start(1)
+import competition.search.oracle
 print([name for name in ("sklearn", "jax") if name in sys.modules], gc.isenabled(), gc.get_freeze_count() > 100_000)
 import sklearn.ensemble
 """

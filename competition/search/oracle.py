@@ -10,14 +10,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
 
-import keras_tuner
-from keras_tuner.engine.trial import Trial as Told
-from keras_tuner.engine.trial import TrialStatus
-
+from competition import backend
 from competition.search.outcomes import Attempt, Outcome, Search, Task, Values
 from competition.search.points import Key, key_of
 from competition.search.proposals import Signal
 from competition.search.schedule import next_task
+
+with backend.without({"sklearn"}):  # which its own tuners use, and which takes a second
+    import keras_tuner
+    from keras_tuner.engine.trial import Trial as Told
+    from keras_tuner.engine.trial import TrialStatus
+    from keras_tuner.src.distribute import oracle_client  # noqa: F401  (for the workers)
 
 SEARCH, TASK, OUTCOME = "search", "task", "outcome"  # names of the values
 IDLE_SECONDS = 0.1  # before a worker that got no trial asks again; KerasTuner would ask without end

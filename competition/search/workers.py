@@ -392,9 +392,8 @@ def _worker(
 def _ask(pipe: Connection, work: Work, name: str, most_trials: int, patience: float | None) -> Renew | Stop:
     _introduce(name, work.chief)
     import grpc  # type: ignore[import-untyped]
-    from keras_tuner.src.distribute import oracle_client
 
-    from competition.search.oracle import SEARCH, EnoughError, LostError, Oracle, Tuner
+    from competition.search.oracle import SEARCH, EnoughError, LostError, Oracle, Tuner, oracle_client
 
     oracle_client.TIMEOUT = PATIENCE_SECONDS  # its own is an hour
     remembering = Remembering(work.evaluate, work.results)
