@@ -134,6 +134,41 @@ def test_silhouettes() -> None:
     assert len(set(found) - right) <= 3
 
 
+def test_details_are_what_light_and_silhouette_leave() -> None:
+    """Two of one shape with grains of their own are not alike; those of one grain are, however they are lit."""
+    rng = np.random.default_rng(4)
+    shape = 60 * np.exp(-(np.linspace(-2, 2, 32)[:, None] ** 2) - np.linspace(-2, 2, 32) ** 2)[..., None]
+    grain, other = rng.normal(0, 10, (2, 32, 32, 1))
+    images = [shape + grain + 100, shape + other + 100, grain * 0.5 + 130, np.full((32, 32, 1), 9)]
+    details = np.stack([audit._detail(np.rint(image).astype(np.uint8)) for image in images])
+    assert np.abs(details[:3].astype(int)).max(axis=1).tolist() == [127, 127, 127]
+    assert not details[3].any()
+    correlations = audit._correlation(details[[0, 0, 0, 3]], details[[0, 1, 2, 3]])
+    np.testing.assert_allclose(correlations[:3], np.corrcoef(details[:3])[0], atol=0.01)
+    assert correlations[0] > 0.999 > correlations[2] > 0.95 and abs(correlations[1]) < 0.2
+    assert correlations[3] == 0
+
+
+@pytest.mark.parametrize(
+    ("bits", "scores", "chosen"),
+    [
+        ("4 5 4", "0.9 0.8 0.7", 3),  # from the best on: two of three hashes differ by no more than 8 / 2 bits
+        ("4 5 5 4", "0.89 0.88 0.8 0.7", 1),  # the last makes up for those before it, and no more
+        ("4 4 5 4", "0.89 0.7 0.69 0.68", 2),  # less is not looked at
+        ("5 5 5", "0.9 0.9 0.9", 3),
+        ("5 5 5", "0.9 0.9 0.89", 2),
+        ("5 5 5 5", "0.9 0.9 0.9 0.9", 0),
+    ],
+)
+def test_as_many_as_a_third_of_which_are_near(
+    bits: str, scores: str, chosen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "_correlation", lambda left, right: np.array([*map(float, scores.split())]))
+    pairs = np.array([[2 * number, 2 * number + 1, int(bit)] for number, bit in enumerate(bits.split())], np.int32)
+    found = audit._alike(pairs, lambda position: np.zeros((8, 8, 1), np.uint8), 8)
+    assert found.tolist() == list(range(chosen))
+
+
 def test_plain_images() -> None:
     """Images of one colour are alike only if their files are; nearly plain ones are not compared by their dust."""
     plain = [np.full((SIDE, SIDE, 3), shade, np.uint8) for shade in (0, 0, 90, 90)]
