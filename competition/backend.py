@@ -22,6 +22,7 @@ from competition.parallel import cores
 # Beginnings of names of what may change the bits of a result.
 SETTINGS = ("KERAS_", "TF_ENABLE_", "TF_DISABLE_", "TF_XLA_", "TF_CUDNN_", "TF_GPU_", "XLA_", "ONEDNN_", "DNNL_",
             "OMP_", "MKL_", "JAX_", "TORCH_", "CUBLAS_", "CUDA_DEVICE_ORDER", "NVIDIA_TF32")  # fmt: skip
+CACHES = ("JAX_COMPILATION_CACHE_", "JAX_PERSISTENT_CACHE_")  # of those, what changes none: where the compiled is kept
 
 # Keras imports these where they are installed, for wrappers and converters that nothing here uses: a second each.
 UNUSED = {"sklearn", "jax"}
@@ -404,7 +405,8 @@ def cpu_features() -> set[str]:
 
 def settings() -> dict[str, str]:
     """Return the variables of the environment that may change the bits of a result, the backend always."""
-    chosen = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)}
+    given = {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)}
+    chosen = {name: value for name, value in given.items() if not name.startswith(CACHES)}
     return {"KERAS_BACKEND": "tensorflow", **chosen}
 
 

@@ -36,6 +36,8 @@ def test_the_pipeline(
     for stage in ("prepare", "augment"):
         other.here(stage)
     monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))  # for one stage after the other
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     told = [other.run("compete", stage).stderr for stage in ("tune", "train", "predict")]
     assert not re.search("oneDNN|cuda", "".join(told)), told  # remarks of TensorFlow, which is installed but not used
     own = json.loads((other.folder / "data/train/metrics.json").read_text())["pooled"]
@@ -89,6 +91,13 @@ def test_jax_is_deterministic_on_a_card_too(
     backend._set_environment("jax", 1, deterministic)
     assert os.environ["XLA_FLAGS"] == flags
     assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+
+
+def test_settings_are_what_may_change_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where JAX keeps what it has compiled: a search goes on though that is elsewhere."""
+    given = {"JAX_ENABLE_X64": "1", "JAX_COMPILATION_CACHE_DIR": "/there", "OMP_NUM_THREADS": "3", "HOME": "/here"}
+    monkeypatch.setattr(os, "environ", given)
+    assert backend.settings() == {"KERAS_BACKEND": "tensorflow", "JAX_ENABLE_X64": "1", "OMP_NUM_THREADS": "3"}
 
 
 def test_tensorflow_comes_without_sklearn_and_jax() -> None:
