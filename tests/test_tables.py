@@ -91,9 +91,9 @@ def test_delimiter_is_that_of_the_first_line_that_holds_something() -> None:
 
 
 def test_quotes_after_blanks_open_a_cell() -> None:
-    """As some write them by hand; a quote inside a cell is doubled, and blanks before it stay."""
-    assert parse('"id", "label"\n"1",  "a, b"\n"2","c, ""d"""\n') == {"id": ["1", "2"], "label": ["a, b", 'c, "d"']}
-    assert parse('id,label\n1,"c, ""d"""\n2, e\n') == {"id": ["1", "2"], "label": ['c, "d"', " e"]}
+    """As some write them by hand. In a table whose first line has none, a cell begins with its blanks."""
+    assert parse('"id", "label"\n"1",  "a, b"\n2, c\n') == {"id": ["1", "2"], "label": ["a, b", "c"]}
+    assert parse('id,label\n1,"c, ""d"""\n2, "e" or so\n') == {"id": ["1", "2"], "label": ['c, "d"', ' "e" or so']}
 
 
 def test_no_header() -> None:

@@ -80,10 +80,12 @@ def parse_table(data: bytes, called: str, has_header: bool = True, delimiters: s
     text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
     lines = _Lines(text, called)
     try:
-        delimiter = _delimiter(next((line for line in lines if line.strip("\r\n")), ""), delimiters)
+        first = next((line for line in lines if line.strip("\r\n")), "")
+        delimiter = _delimiter(first, delimiters)
         text.seek(0)
         lines.chars = 0
-        skips = delimiter == " " or _quotes_after_blanks(data, delimiter)  # several blanks are one
+        # Several blanks are one, and where they stand before a quote in the first line, they do not belong to a cell.
+        skips = delimiter == " " or bool(re.search(f'{re.escape(delimiter)} +"', first))
         # strict: an open quote would swallow the rest
         reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=skips)
         return _parse(reader, lines, called, has_header)
@@ -115,11 +117,6 @@ def _delimiter(line: str, delimiters: str) -> str:
     count = Counter(re.sub('"[^"]*"?', "", line))
     first, second = sorted(delimiters, key=lambda delimiter: -count[delimiter])[:2]
     return first if count[first] > count[second] else ","
-
-
-def _quotes_after_blanks(data: bytes, delimiter: str) -> bool:
-    """Tell whether blanks stand between a delimiter and a quote, which then opens a cell; inside one it is doubled."""
-    return bool(re.search(rb'%s +"(?!")' % re.escape(delimiter.encode()), data))
 
 
 def _parse(reader: Any, lines: _Lines, called: str, has_header: bool) -> pd.DataFrame:
