@@ -20,7 +20,7 @@ with backend.without({"sklearn"}):  # which its own tuners use, and which takes 
     import keras_tuner
     from keras_tuner.engine.trial import Trial as Told
     from keras_tuner.engine.trial import TrialStatus
-    from keras_tuner.src.distribute import oracle_client  # noqa: F401  (for the workers)
+    from keras_tuner.src.distribute import oracle_client
 
 SEARCH, TASK, OUTCOME = "search", "task", "outcome"  # names of the values
 IDLE_SECONDS = 0.1  # before a worker that got no trial asks again; KerasTuner would ask without end
@@ -110,6 +110,11 @@ class LostError(Exception):
 
 class EnoughError(Exception):
     """The process has had as many trials as one may."""
+
+
+def be_patient(seconds: int) -> None:
+    """Let a worker wait so long for its chief; KerasTuner's own patience is an hour."""
+    oracle_client.TIMEOUT = seconds
 
 
 class Tuner(keras_tuner.Tuner):

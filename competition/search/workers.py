@@ -393,9 +393,9 @@ def _ask(pipe: Connection, work: Work, name: str, most_trials: int, patience: fl
     _introduce(name, work.chief)
     import grpc  # type: ignore[import-untyped]
 
-    from competition.search.oracle import SEARCH, EnoughError, LostError, Oracle, Tuner, oracle_client
+    from competition.search.oracle import SEARCH, EnoughError, LostError, Oracle, Tuner, be_patient
 
-    oracle_client.TIMEOUT = PATIENCE_SECONDS  # its own is an hour
+    be_patient(PATIENCE_SECONDS)
     remembering = Remembering(work.evaluate, work.results)
     done = lost = 0
 
