@@ -40,16 +40,11 @@ def start(threads: int | str, deterministic: bool = True) -> None:
         threads: CPU threads of one operation; ``auto`` takes all cores.
         deterministic: whether repeats are to be equal to the last bit; without, some operations are faster.
     """
-    name, count = os.environ.setdefault("KERAS_BACKEND", "tensorflow"), threads_used(threads)
+    name, count = _name(), threads_used(threads)
     _set_environment(name, count, deterministic)
-    try:
-        with _without_remarks(), without(UNUSED - {name}), _without_collecting():
-            import keras  # and with it the backend
+    load()
+    import keras
 
-            if name != "tensorflow" and find_spec("tensorflow"):
-                import tensorflow  # noqa: F401  (Keras's layers load it anyway, later, and its remarks were seen)
-    except ImportError as error:
-        raise CompetitionError(f"KERAS_BACKEND is {name}, and {error}; pip install -e '.[{name}]'") from None
     keras.config.set_floatx("float32")  # these three: its own defaults, whatever a keras.json in the home says
     keras.config.set_image_data_format("channels_last")
     keras.config.set_epsilon(1e-7)
@@ -58,10 +53,31 @@ def start(threads: int | str, deterministic: bool = True) -> None:
         warn(told)
 
 
-def _set_environment(name: str, count: int, deterministic: bool) -> None:
-    """Set what a backend reads once, while it is imported."""
+def load() -> None:
+    """Import Keras and its backend, and start nothing: a process that is forked from this one has them.
+
+    Raises:
+        CompetitionError: the backend is not installed.
+    """
+    name = _name()
     # 2 keeps errors. Without a card even its error that there is none would be told, so none is kept.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _has_card() else "3")
+    try:
+        with _without_remarks(), without(UNUSED - {name}), _without_collecting():
+            import keras  # noqa: F401  # and with it the backend
+
+            if name != "tensorflow" and find_spec("tensorflow"):
+                import tensorflow  # noqa: F401  (Keras's layers load it anyway, later, and its remarks were seen)
+    except ImportError as error:
+        raise CompetitionError(f"KERAS_BACKEND is {name}, and {error}; pip install -e '.[{name}]'") from None
+
+
+def _name() -> str:
+    return os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+def _set_environment(name: str, count: int, deterministic: bool) -> None:
+    """Set what a backend reads once, while it is imported or with its first operation."""
     if name == "jax":
         os.environ["NPROC"] = str(count)  # that its runtime asks for the size of its pool, once
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else the first of two takes most of a card

@@ -374,7 +374,7 @@ def spawned(main: int) -> list[psutil.Process]:
     """List what a process has started to work for it."""
     try:
         children = psutil.Process(main).children(recursive=True)
-        return [each for each in children if "multiprocessing.spawn" in " ".join(each.cmdline())]
+        return [each for each in children if "multiprocessing.forkserver" in " ".join(each.cmdline())]
     except psutil.NoSuchProcess:
         return []
 

@@ -9,7 +9,7 @@ from competition.models import FAMILIES
 from competition.params import Range, TuneParams
 from competition.recipes import Recipe
 from competition.search.forecast import (
-    PROCESS_SECONDS,
+    IMPORT_SECONDS,
     SHARE,
     SMALL_BYTES,
     STEP_SECONDS,
@@ -48,7 +48,7 @@ def test_seconds_are_those_of_the_multiply_adds() -> None:
     found = reckon()
     one = TRIAL_SECONDS + 10 * (1 + STEPS)
     assert found.seconds == found.seconds_low == found.seconds_high == pytest.approx(one)
-    assert found.total_seconds == pytest.approx(20 * one + 2 * PROCESS_SECONDS)
+    assert found.total_seconds == pytest.approx(20 * one + IMPORT_SECONDS)
 
 
 def test_seconds_follow_the_search() -> None:
@@ -57,10 +57,10 @@ def test_seconds_follow_the_search() -> None:
     assert reckon(fraction=0.5).seconds == pytest.approx(TRIAL_SECONDS + 10 * half)
     last = reckon(fraction=0.5, finalists=2)
     assert last.finalist_seconds == pytest.approx(TRIAL_SECONDS + 10 * (1 + STEPS))
-    assert last.total_seconds == pytest.approx(20 * last.seconds + 2 * last.finalist_seconds + 3 * PROCESS_SECONDS)
+    assert last.total_seconds == pytest.approx(20 * last.seconds + 2 * last.finalist_seconds + IMPORT_SECONDS)
     two = reckon(workers=2)  # on the same cores
     assert two.seconds == pytest.approx(TRIAL_SECONDS + 10 * (2 + STEPS))
-    assert two.total_seconds == pytest.approx(10 * two.seconds + PROCESS_SECONDS)
+    assert two.total_seconds == pytest.approx(10 * two.seconds + IMPORT_SECONDS)
 
 
 def test_trials_are_those_that_there_will_be() -> None:

@@ -76,6 +76,7 @@ LAYERS = [
     "optimizers",
     "checkpoints",
     "fitting",
+    "search/preloaded",
     "search/outcomes",
     "search/points",
     "search/proposals",
@@ -105,13 +106,15 @@ def name(path: Path) -> str:
 
 
 def imports(path: Path) -> set[Path]:
-    """List the modules of the package that a module imports anywhere, also inside functions."""
+    """List the modules of the package that a module imports, also inside functions, or names for another to import."""
     modules = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             modules += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            modules.append(node.value)
     bases = [ROOT / module.replace(".", "/") for module in modules if module.split(".")[0] == "competition"]
     found = {file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()}
     return found - {path, PACKAGE / "__init__.py"}

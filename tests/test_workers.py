@@ -17,6 +17,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,8 @@ ALL = ("chief", "worker-0", "worker-1")
 LIMIT_SECONDS = 100  # after which a test fails that would hang
 
 
-def fast() -> None:
-    """Let processes be forked from one that has imported Keras, where ours each import it: it takes them seconds."""
-    processes.START = "forkserver"
-    multiprocessing.set_forkserver_preload(["competition.search.oracle", "tests.test_search"])
-
-
 def main() -> None:
     """Search as the arguments say, one after the other; print what happens, and at the end of each all trials."""
-    fast()
     watch(workers._Crew)
     for arguments in json.loads(sys.argv[1]):
         try:
@@ -308,8 +302,12 @@ def test_searches_end_whatever_their_trials_do(tmp_path: Path) -> None:
     assert broken == "error [Errno 5] in the chief"
 
 
-def test_others_join_and_are_not_waited_for_when_they_are_gone(tmp_path: Path) -> None:
-    """One worker here, one that joins; when that is killed in the midst of a trial, another does it."""
+def test_others_join_and_are_not_waited_for_when_they_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker here, one that joins; when that is killed in the midst of a trial, another does it.
+
+    A proxy that the machine has for the web is not asked: nothing listens at this one.
+    """
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     address = str(Address("127.0.0.1", 0).bound())
     shared = {"join": address, "kind": "stalls"}
     helping = Running({"folder": tmp_path / "a", "key": "2", **shared}, {"folder": tmp_path / "b", **shared})
@@ -374,6 +372,26 @@ def blocks() -> None:
 def idle(pipe: object) -> None:
     """Do nothing, in a process."""
     threading.Event().wait()
+
+
+def imported() -> None:
+    """Print which modules the second process that this one starts has imported when it begins."""
+    for _ in range(2):
+        child = processes.Child(say_imported)
+        said = child.pipe.recv()
+        child.kill()
+    print(json.dumps(said))
+
+
+def say_imported(pipe: Connection) -> None:
+    pipe.send(sorted({"keras", "tensorflow", "sklearn", "competition.fitting"} & set(sys.modules)))
+    threading.Event().wait()
+
+
+def test_processes_have_keras_from_their_first_instant() -> None:
+    code = "from tests.test_workers import imported; imported()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout) == ["competition.fitting", "keras", "tensorflow"], done.stderr
 
 
 def test_no_process_hears_ctrl_c() -> None:

@@ -17,7 +17,6 @@ from competition.reading import overlay
 from competition.recipes import Recipe
 from competition.search.outcomes import Values
 from competition.search.points import corners, draw_many, most_trials
-from competition.search.processes import TRIALS_PER_PROCESS
 from competition.search.proposals import brackets
 from competition.search.trials import SHOWN
 from competition.shapes import FLOAT_BYTES, Row, Shape, trace
@@ -27,7 +26,7 @@ from competition.tasks import Target
 SHARE = 0.5  # of a matrix product's rate that a network reaches at least; 0.6 to 0.9 from 32 filters on
 STEP_SECONDS = 0.004  # of a training step besides its multiply-adds
 TRIAL_SECONDS = 3.0  # to build a model and trace its training; 2.4 to 3.2
-PROCESS_SECONDS = 4.0  # to import Keras; 3.1 to 4.3
+IMPORT_SECONDS = 4.0  # of Keras, once; 3.1 to 4.3
 
 DRAWS = 64  # random points of the space, whose mean stands for a trial
 FORWARD_PASSES = 3  # that a training step costs: forward, and back to the activations and to the weights
@@ -112,7 +111,6 @@ def forecast(
     predictions = n_val * len(target.classes) * FLOAT_BYTES
     state = max(_state_bytes(laid.train, rows) for laid, rows in known) + predictions
     rounds, final_rounds = (math.ceil(each / params.workers) for each in (trials, finalists))
-    processes = math.ceil((rounds + final_rounds) / TRIALS_PER_PROCESS)
     return Forecast(
         trials=trials,
         finalists=finalists,
@@ -121,7 +119,7 @@ def forecast(
         seconds=seconds,
         seconds_high=max(each),
         finalist_seconds=finalist_seconds,
-        total_seconds=rounds * seconds + final_rounds * finalist_seconds + processes * PROCESS_SECONDS,
+        total_seconds=rounds * seconds + final_rounds * finalist_seconds + IMPORT_SECONDS,
         bytes=(held + params.workers) * state + (SHOWN + finalists) * predictions + (trials + finalists) * SMALL_BYTES,
     )
 

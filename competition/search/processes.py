@@ -1,21 +1,19 @@
 """Processes of ours: each ends with the one that started it, however that one ends."""
 
-import multiprocessing
 import pickle
-import signal
 import traceback
 from collections.abc import Callable
-from multiprocessing import resource_tracker
+from contextlib import nullcontext
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from competition.errors import CompetitionError
-from competition.parallel import follow_parent
+from competition.parallel import deaf, follow_parent, forked_from
 from competition.search.outcomes import Curve, Evaluate, Task
 from competition.search.results import DiedError
 
-START = "spawn"  # a fork would copy whatever threads we have
+PRELOADED = "competition.search.preloaded"
 TRIALS_PER_PROCESS = 10  # TensorFlow keeps 7 to 10 MB of each trial until its process ends
 
 
@@ -28,22 +26,19 @@ class Child:
     """
 
     def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
-        context = multiprocessing.get_context(START)
+        context = forked_from(PRELOADED)
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(  # type: ignore[attr-defined]
             target=_begin, args=(work, theirs, arguments), daemon=True
         )
-        # It never hears Ctrl-C: we do, and end it. In the midst of its imports it would not end without a word. The
-        # tracker has to run before: its start would let the signal through again.
-        resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._process.start()
+            # What is forked is deaf already, and may have to wait for the server's imports.
+            with nullcontext() if context.get_start_method() == "forkserver" else deaf():
+                self._process.start()
             self.sentinel: int | None = self._process.sentinel
-        except BrokenPipeError:  # it was killed while it started
+        except (BrokenPipeError, EOFError):  # it was killed while it started, or the server was
             self.sentinel = None
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
 
     @property
@@ -89,8 +84,9 @@ class TrialProcess:
 
     def __init__(self, evaluate: Evaluate) -> None:
         self._evaluate = evaluate
-        self._child: Child | None = Child(_train, evaluate)
+        self._child: Child | None = None
         self._done = 0
+        forked_from(PRELOADED)  # its imports begin now
 
     def __enter__(self) -> "TrialProcess":
         return self

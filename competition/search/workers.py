@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, NoReturn
 from competition import backend
 from competition.console import warn
 from competition.errors import CompetitionError
+from competition.parallel import forked_from
 from competition.search.outcomes import Attempt, Evaluate, Outcome, Search, Task
-from competition.search.processes import TRIALS_PER_PROCESS, Child, portable
+from competition.search.processes import PRELOADED, TRIALS_PER_PROCESS, Child, portable
 from competition.search.results import Remembering, Results
 
 if TYPE_CHECKING:
     from competition.search.oracle import Oracle
 
+ORACLE = "competition.search.oracle"  # it imports KerasTuner
 CHIEF = "chief"  # KerasTuner knows it by this in its name
 LOCAL = "127.0.0.1"
 ANY = ("0.0.0.0", "[::]")  # all networks of a machine
@@ -206,6 +208,7 @@ class _Crew:
         self.trials: dict[int, Attempt] = {}
         self.over: Over | None = None
         self.processes: dict[str, Child] = {}
+        forked_from(PRELOADED, ORACLE)
         self._work, self._listen, self._names, self._on_trial = work, listen, names, on_trial
         self._doing: dict[str, Task] = {}  # by the workers here
         self._remarks: set[str] = set()  # that were passed on
@@ -320,6 +323,7 @@ def _introduce(name: str, address: Address) -> None:
     os.environ["KERASTUNER_TUNER_ID"] = name
     os.environ["KERASTUNER_ORACLE_IP"] = address.host
     os.environ["KERASTUNER_ORACLE_PORT"] = str(address.port)
+    os.environ["no_grpc_proxy"] = address.host.strip("[]")  # noqa: SIM112 (its name; nor does `_reach` go through one)
 
 
 def _chief(pipe: Connection, search: Search, listen: Address) -> None:
