@@ -22,6 +22,8 @@ from competition.errors import CompetitionError
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
+START_ERRORS = (ConnectionError, EOFError)  # a process, or the server it is forked from, was killed while it started
+
 
 def cores() -> int:
     """Count the cores this process may use; a container is often given less than its machine has."""
@@ -160,7 +162,7 @@ def run_chunks(
                 submit(1)
                 yield result
                 progress.advance(task, size(chunk))
-    except (BrokenProcessPool, BrokenPipeError):  # the second if it was killed while it started
+    except (BrokenProcessPool, *START_ERRORS):
         # A broken pool ends its workers, but waits for ever for one that it was just about to start.
         for worker in set(multiprocessing.active_children()) - others:
             worker.kill()

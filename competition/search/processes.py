@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from competition.errors import CompetitionError
-from competition.parallel import deaf, follow_parent, forked_from
+from competition.parallel import START_ERRORS, deaf, follow_parent, forked_from
 from competition.search.outcomes import Curve, Evaluate, Task
 from competition.search.results import DiedError
 
@@ -36,7 +36,7 @@ class Child:
             with nullcontext() if context.get_start_method() == "forkserver" else deaf():
                 self._process.start()
             self.sentinel: int | None = self._process.sentinel
-        except (BrokenPipeError, EOFError):  # it was killed while it started, or the server was
+        except START_ERRORS:
             self.sentinel = None
         finally:
             theirs.close()
