@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 
 
 class PeakMemory(threading.Thread):
-    """Sample the memory of a process and all below it; shared pages count once for each process that maps them."""
+    """Sample the memory of a process and all below it; a page that several share counts once."""
 
     def __init__(self, process: int) -> None:
         super().__init__(daemon=True)
@@ -40,7 +40,7 @@ class PeakMemory(threading.Thread):
             try:
                 for each in [self.process, *self.process.children(recursive=True)]:
                     try:
-                        total += each.memory_info().rss
+                        total += each.memory_full_info().pss
                     except psutil.Error:
                         continue
             except psutil.Error:
