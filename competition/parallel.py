@@ -63,6 +63,24 @@ def deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off what Ctrl-C and SIGTERM do."""
+    heard: list[int] = []
+
+    def hear(number: int, frame: object) -> None:
+        heard.append(number)
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in heard[:1]:
+            signal.raise_signal(number)
+
+
 def follow_parent() -> None:
     """End this worker process without a word on Ctrl-C, and when its parent is gone, however the parent went."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is in the background of a shell
@@ -153,7 +171,8 @@ def run_chunks(
         waiting.extend((chunk, pool.submit(function, chunk)) for chunk in islice(remaining, count))
 
     try:
-        submit(2 * workers)  # enough to keep every worker busy, no more than that in memory
+        with _undisturbed():  # a process that starts when we have ended would not find what it shares with us
+            submit(2 * workers)  # enough to keep every worker busy, no more than that in memory
         with progress_bar() as progress:
             task = progress.add_task(description, total=sum(map(size, chunks)))
             while waiting:
