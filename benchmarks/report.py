@@ -54,7 +54,7 @@ def main() -> None:
         "",
         "Load is the 15-minute load average of the machine at the end of the run: above its number of threads, other",
         "work ran beside the benchmark, and the times are longer than they need be. Memory is the sum over all",
-        "processes of a stage, with shared pages counted in each.",
+        "processes of a stage; a page that several share counts once, in the runs of November 2026 once in each.",
         "",
         f"Machine: {env['cpu']['model']}, {env['threads']} threads, {env['device']}; Python {env['python']}, "
         + ", ".join(f"{name} {version}" for name, version in env["packages"].items())
@@ -231,7 +231,8 @@ def workers() -> list[str]:
         "",
         f"`python benchmarks/workers.py`: the same search of the bundled digits on {results[0]['cores']} cores, one",
         "number of workers after the other; times as ratios to one worker. What limits them is the cores, which they",
-        "share: more workers than cores wait for one another, and each takes the memory of a process with Keras.",
+        "share: more workers than cores wait for one another. All have the pages of one imported Keras, which memory",
+        "counts once, and each takes those of its own training.",
         "",
         "| workers | trials | epochs trained | best score | time | peak memory |",
         "|---|---|---|---|---|---|",

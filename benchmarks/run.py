@@ -35,8 +35,9 @@ class PeakMemory(threading.Thread):
         self.process, self.peak_bytes, self.ended = psutil.Process(process), 0, threading.Event()
 
     def run(self) -> None:
-        while not self.ended.wait(0.25):
-            total = 0
+        took = 0.0
+        while not self.ended.wait(max(0.25, 20 * took)):  # to count takes up to a twentieth of a core
+            total, start = 0, time.thread_time()
             try:
                 for each in [self.process, *self.process.children(recursive=True)]:
                     try:
@@ -45,7 +46,7 @@ class PeakMemory(threading.Thread):
                         continue
             except psutil.Error:
                 return
-            self.peak_bytes = max(self.peak_bytes, total)
+            self.peak_bytes, took = max(self.peak_bytes, total), time.thread_time() - start
 
 
 def run(command: list[str], folder: Path) -> tuple[float, int]:
