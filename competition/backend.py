@@ -64,7 +64,7 @@ def load() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if _has_card() else "3")
     try:
         with _without_remarks(), without(UNUSED - {name}), _without_collecting():
-            import keras  # noqa: F401  # and with it the backend
+            import keras  # noqa: F401  (and with it the backend)
 
             if name != "tensorflow" and find_spec("tensorflow"):
                 import tensorflow  # noqa: F401  (Keras's layers load it anyway, later, and its remarks were seen)

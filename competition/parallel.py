@@ -35,7 +35,7 @@ def cores() -> int:
 def forked_from(*modules: str) -> BaseContext:
     """Return what starts processes that have these modules imported.
 
-    On Linux a server imports them once, from now on, and is forked for each process, which takes 20 ms and shares its
+    On Linux a server imports them once, from now on, and is forked for each process, which takes 50 ms and shares its
     memory. It has no threads but those of OpenBLAS, which are made anew, and like what is forked from it, it never
     hears Ctrl-C. The modules are those of the first call in a process; later ones, and all on other systems, are
     imported by each process itself.

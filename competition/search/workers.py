@@ -208,7 +208,7 @@ class _Crew:
         self.trials: dict[int, Attempt] = {}
         self.over: Over | None = None
         self.processes: dict[str, Child] = {}
-        forked_from(PRELOADED, ORACLE)
+        forked_from(PRELOADED, ORACLE)  # its imports begin now; KerasTuner is wanted by all of these processes
         self._work, self._listen, self._names, self._on_trial = work, listen, names, on_trial
         self._doing: dict[str, Task] = {}  # by the workers here
         self._remarks: set[str] = set()  # that were passed on
