@@ -15,7 +15,7 @@ from competition.batches import EpochBatches, TrainingSet
 from competition.errors import CompetitionError, DivergedError
 from competition.inference import predict
 from competition.models import FAMILIES
-from competition.optimizers import make_optimizer
+from competition.optimizers import average_kept, make_optimizer
 from competition.recipes import Recipe
 from competition.scores import Metric, find_metric, loss
 from competition.seeds import derive
@@ -343,8 +343,7 @@ class _Trainer:
         Source: Zhang et al., "Lookahead Optimizer" (2019); a share that grows with the cube of the time is airbench's,
         as in models/speednet.py.
         """
-        done = self._steps_before + float(backend.value(self._optimizer._iterations))
-        share = self._recipe.train.lookahead * (done / (self._steps * self._recipe.train.epochs)) ** 3
+        share = self._recipe.train.lookahead * (self._done() / (self._steps * self._recipe.train.epochs)) ** 3
         held = self._held()
         values = [share * old + (1 - share) * new for old, new in zip(before, _values(held), strict=True)]
         for variable, value in zip(held, values, strict=True):
@@ -356,9 +355,14 @@ class _Trainer:
         return [*self.model.trainable_variables, *self._measured()]
 
     def _average_statistics(self) -> None:
-        decay, now = self._optimizer.ema_momentum, _values(self._measured())
+        kept = average_kept(self._optimizer.ema_momentum, self._done() - 1)  # as the weights of the batch before
+        now = _values(self._measured())
         before = self.statistics or now
-        self.statistics = [decay * old + (1 - decay) * new for old, new in zip(before, now, strict=True)]
+        self.statistics = [kept * old + (1 - kept) * new for old, new in zip(before, now, strict=True)]
+
+    def _done(self) -> float:
+        """Count the batches that were trained on, with this optimizer and those before it."""
+        return self._steps_before + float(backend.value(self._optimizer._iterations))
 
     def _measured(self) -> list[Any]:
         variables = self.model.non_trainable_variables

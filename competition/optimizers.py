@@ -63,7 +63,7 @@ def make_optimizer(
         "muon": (Muon, {"momentum": params.momentum, "exclude_layers": [LAST], "precision": precision}),
     }
     kind, options = kinds[params.optimizer]
-    return _with_shares(kind, rate, decay, params.weight_decay, follows=steps_before > 0)(
+    return _with_shares(kind, rate, decay, params.weight_decay, steps_before)(
         learning_rate=schedule,
         weight_decay=params.weight_decay if params.optimizer == "adamw" else params.weight_decay or None,
         use_ema=params.average_decay > 0,
@@ -76,11 +76,11 @@ def make_optimizer(
 
 
 def _with_shares(
-    kind: type, rate: Callable[[Any], float], decay: Callable[[Any], float], weight_decay: float, follows: bool
+    kind: type, rate: Callable[[Any], float], decay: Callable[[Any], float], weight_decay: float, steps_before: int
 ) -> type:
     """Let every variable of an optimizer take its share of the learning rate, and of the weight decay.
 
-    Averages go on in one that follows another; Keras would begin them anew at the first step of each.
+    Its averages of the weights take what `average_kept` says, and go on in an optimizer that follows another.
     """
 
     def by_share(share: Callable[[Any], float], variables: list[Any]) -> dict[float, list[int]]:
@@ -114,14 +114,27 @@ def _with_shares(
                     super()._apply_weight_decay([variables[at] for at in places])
 
         def _update_model_variables_moving_average(self, trainable_variables: list[Any]) -> None:
-            if not follows:
-                super()._update_model_variables_moving_average(trainable_variables)
+            if not self.use_ema:
                 return
+            done = steps_before + keras.ops.cast(self._iterations, "float32")
+            kept = average_kept(self.ema_momentum, done, keras.ops.minimum)
             for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
-                average.assign(self.ema_momentum * average + (1 - self.ema_momentum) * variable)
+                average.assign(kept * average + (1 - kept) * variable)
 
     WithShares.__name__ = kind.__name__
     return WithShares
+
+
+def average_kept(decay: float, done: Any, least: Callable[[Any, Any], Any] = min) -> Any:
+    """Return the share of a running average that stays when it takes in a batch, after ``done`` others.
+
+    It climbs to ``decay``, so that the average is of the last tenth of the batches or so while they are few; else it
+    would for long be hardly more than the weights of the beginning.
+
+    Source: as of TensorFlow's `ExponentialMovingAverage` where it is told the number of updates, but that the average
+    begins with the weights after the first batch.
+    """
+    return least(decay, done / (9 + done))
 
 
 class Muon(keras.optimizers.Muon):

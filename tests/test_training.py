@@ -14,7 +14,7 @@ from competition.batches import EpochBatches, TrainingSet, side_share
 from competition.errors import CompetitionError
 from competition.mixing import cutmix, mixup
 from competition.models import FAMILIES
-from competition.optimizers import Muon, make_optimizer
+from competition.optimizers import Muon, average_kept, make_optimizer
 from competition.recipes import Recipe
 from competition.tasks import Target
 from tests.test_fitting import fit, recipe, training_set  # noqa: F401  (a fixture)
@@ -272,12 +272,45 @@ def test_what_follows_the_time_goes_on_with_a_new_optimizer(
 def test_averages_outlive_a_new_optimizer(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """A layer that thaws is averaged from what it was, not from 0; the others from the averages they had."""
     thaw(monkeypatch)
-    slow = {"train__average_decay": 0.9999, "train__epochs": 2}
-    averaged = fit(recipe(**slow), training_set).model
-    start = fit(recipe(train__learning_rate=1e-12, train__epochs=1), training_set).model
-    for name in ("conv2d", "classes"):
-        first, kept = (np.asarray(model.get_layer(name).kernel) for model in (start, averaged))
-        np.testing.assert_allclose(kept, first, atol=0.02)  # Keras begins after the first step, of 0.01
+    begin = fitting._Trainer.begin
+    seen: list[dict[str, np.ndarray]] = []
+
+    def averages(trainer: fitting._Trainer) -> dict[str, np.ndarray]:
+        held = {variable.path: variable for variable in trainer.model.trainable_variables}
+        return {path: fitting.backend.value(each) for path, each in {**held, **trainer._averages()}.items()}
+
+    def spy(trainer: fitting._Trainer, epoch: int) -> None:
+        if epoch == 1:
+            weights = {each.path: fitting.backend.value(each) for each in trainer.model.trainable_variables}
+            for layer in trainer.model.layers:
+                weights.update({each.path: fitting.backend.value(each) for each in layer.variables})
+            seen.append({**weights, **averages(trainer)})
+        begin(trainer, epoch)
+        if epoch == 1:
+            seen.append(averages(trainer))
+
+    monkeypatch.setattr(fitting._Trainer, "begin", spy)
+    fit(recipe(train__average_decay=0.99, train__epochs=2), training_set)
+    before, after = seen
+    assert len(after) > 4
+    for path, average in after.items():
+        np.testing.assert_array_equal(average, before[path], err_msg=path)
+
+
+@pytest.mark.parametrize(("done", "kept"), [(0, 0.0), (91, 0.91), (9000, 0.99)])
+def test_averages_are_of_the_last_tenth_while_batches_are_few(done: int, kept: float) -> None:
+    """Also after those of another optimizer."""
+    import keras
+
+    assert average_kept(0.99, done) == pytest.approx(kept)
+    params = recipe(train__average_decay=0.99, train__learning_rate=1e-9).train
+    variable = keras.Variable(np.ones((2, 2), np.float32))
+    optimizer = make_optimizer(params, 100, steps_before=done)
+    optimizer.build([variable])
+    (average,) = optimizer._model_variables_moving_average
+    average.assign(np.full((2, 2), 2, np.float32))
+    optimizer.apply([np.zeros((2, 2), np.float32)], [variable])
+    np.testing.assert_allclose(average, 1 + kept, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("epochs", "share"), [(1, 0.8), (2, 0.1)])
