@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from competition.affine import quicken
 from competition.arrays import create_array, open_array, write_rows
 from competition.errors import CompetitionError
 from competition.parallel import run_chunks
@@ -95,6 +96,8 @@ class Policy:
 
     def __init__(self, ops: Sequence[Op], shape: tuple[int, int, int]) -> None:
         self.ops = tuple(ops)
+        if ops:
+            quicken()
         self._transforms = [_transform(op) for op in ops]
         # One pair of generators for all ops: given a seed, albumentations would hand every op the same one, and what
         # should be independent (two flips, say) would always happen together.

@@ -1,12 +1,13 @@
 """Views: the same picture for the same seed, view and sample on every road; independent draws."""
 
+import importlib.util
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from competition import parallel
+from competition import affine, parallel
 from competition.arrays import create_array, open_array, write_rows
 from competition.errors import CompetitionError
 from competition.policies import Policy, view_seed, write_views
@@ -48,6 +49,46 @@ def test_views_are_a_function_of_seed_view_and_sample(
         expected = policy.render(np.array(open_array(images)[row]), view_seed(3, "augment", 4, ids[row]))
         np.testing.assert_array_equal(view[row], expected)
     assert (view[:100] != open_array(tmp_path / "1-0.npy")[:100]).any(axis=(1, 2, 3)).sum() > 90
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        {"op": "Affine", "translate_px": [-1, 1], "border_mode": 4},  # of which one in nine changes nothing
+        {"op": "Affine", "rotate": [-20, 20], "scale": [0.8, 1.2], "shear": [-5, 5], "translate_percent": [-0.1, 0.1]},
+        {"op": "Affine", "scale": [0.8, 1.2], "keep_ratio": True, "balanced_scale": True},
+        {"op": "Rotate", "limit": [-10, 10]},
+        {"op": "SafeRotate", "limit": [-30, 30]},
+        {"op": "ShiftScaleRotate"},
+        {"op": "Affine", "translate_px": [-2, 2], "fit_output": True},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:ShiftScaleRotate")
+def test_affine_ops_are_those_of_the_library(op: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit, on sides of which one is odd."""
+    from albumentations.augmentations.geometric import functional
+
+    spec = importlib.util.spec_from_file_location("as_it_is", functional.__file__)
+    assert spec and spec.loader
+    as_it_is = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(as_it_is)
+    for name in ("center_bbox", "create_affine_transformation_matrix", "is_identity_matrix"):
+        monkeypatch.setattr(functional, name, getattr(as_it_is, name))
+    monkeypatch.setattr("competition.policies.quicken", lambda: None)
+    image = np.random.default_rng(0).integers(0, 256, (13, 10, 3), dtype=np.uint8)
+    policy = Policy([{**op, "p": 0.9}], image.shape)
+    expected = [policy.render(image, seed) for seed in range(200)]
+    assert len(np.unique(np.reshape(expected, (200, -1)), axis=0)) > 8 or op.get("fit_output")  # which takes it back
+    affine.quicken.__wrapped__()
+    np.testing.assert_array_equal([policy.render(image, seed) for seed in range(200)], expected)
+
+
+@pytest.mark.parametrize("changed", [0.0, 9e-9, 1.1e-8, -9e-6, 1.1e-5, 1.0, np.nan, np.inf])
+def test_a_matrix_that_changes_nothing(changed: float) -> None:
+    for place in np.ndindex(3, 3):
+        matrix = np.eye(3)
+        matrix[place] += changed
+        assert affine.is_identity(matrix) == np.allclose(matrix, np.eye(3))
 
 
 def test_ops_draw_independently() -> None:

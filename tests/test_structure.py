@@ -56,6 +56,7 @@ LAYERS = [
     "images",
     "audit",
     "splits",
+    "affine",
     "policies",
     "pictures",
     "review",
