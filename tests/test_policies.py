@@ -72,7 +72,7 @@ def test_affine_ops_are_those_of_the_library(op: dict[str, object], monkeypatch:
     assert spec and spec.loader
     as_it_is = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(as_it_is)
-    for name in ("center_bbox", "create_affine_transformation_matrix", "is_identity_matrix"):
+    for name in ("center", "center_bbox", "create_affine_transformation_matrix", "is_identity_matrix"):
         monkeypatch.setattr(functional, name, getattr(as_it_is, name))
     monkeypatch.setattr("competition.policies.quicken", lambda: None)
     image = np.random.default_rng(0).integers(0, 256, (13, 10, 3), dtype=np.uint8)
