@@ -16,6 +16,7 @@ from competition.mixing import cutmix, mixup
 from competition.models import FAMILIES
 from competition.optimizers import Muon, average_kept, make_optimizer
 from competition.recipes import Recipe
+from competition.stages.train import _few_steps
 from competition.tasks import Target
 from tests.test_fitting import fit, recipe, training_set  # noqa: F401  (a fixture)
 
@@ -311,6 +312,22 @@ def test_averages_are_of_the_last_tenth_while_batches_are_few(done: int, kept: f
     average.assign(np.full((2, 2), 2, np.float32))
     optimizer.apply([np.zeros((2, 2), np.float32)], [variable])
     np.testing.assert_allclose(average, 1 + kept, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"epochs": 24, "batch_size": 20}, "24 epochs of 90 samples in batches of 20 are 96 steps"),
+        ({"epochs": 25, "batch_size": 20}, ""),
+        ({"epochs": 99, "batch_size": 1024}, "99 epochs of 90 samples in batches of 90 are 99 steps"),
+        ({"epochs": 100, "batch_size": 1024}, ""),
+        ({"epochs": 49, "batch_size": 20, "accumulate_batches": 2}, "49 epochs of 90 samples in batches of 20 are 98"),
+    ],
+)
+def test_few_steps_are_told(changed: dict[str, int], told: str) -> None:
+    params = recipe(**{f"train__{key}": value for key, value in changed.items()}).train
+    said = _few_steps(params, np.arange(100) % 10)
+    assert said.startswith(told) and bool(said) == bool(told)
 
 
 @pytest.mark.parametrize(("epochs", "share"), [(1, 0.8), (2, 0.1)])

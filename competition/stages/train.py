@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from competition import backend, decisions, environment
 from competition.artifacts import check_space, require, stage_folder, write_csv, write_json
 from competition.batches import TrainingSet, read_training_set
-from competition.console import progress_bar, say
+from competition.console import progress_bar, say, warn
 from competition.decisions import Decision
 from competition.errors import CompetitionError, DivergedError
 from competition.layout import (
@@ -28,6 +28,7 @@ from competition.layout import (
     pixels,
     weights,
 )
+from competition.params import TrainParams
 from competition.pictures import Line, in_lines, write_sheet
 from competition.reading import overlay
 from competition.recipes import Recipe
@@ -44,6 +45,7 @@ MISTAKES_PER_LINE = 10
 MIN_DECIDED = 20  # samples out of fold; on fewer a decision is fitted to chance
 MOST_DECIDED = 300_000_000  # predictions; beyond, fitting takes longer than a minute for each fold
 DECISION_PARTS = 5  # that stand for folds where only one was trained
+FEW_STEPS = 100  # of the weights
 QUIET_SECONDS = 30  # after which a pipe, which shows no progress bar, is told of an epoch
 
 
@@ -95,6 +97,8 @@ def train(
     if not isinstance(values, dict):
         raise CompetitionError(f"{tuned / HYPERPARAMETERS} holds no values; run 'compete tune' again")
     recipe = overlay(recipe, values)
+    if told := _few_steps(recipe.train, training_set.folds):
+        warn(told)
     backend.start(threads, recipe.train.deterministic)
     parameters = {"seed": seed, **recipe.model_dump(mode="json", exclude={"train": {"folds"}})}
     inputs = [prepared / SAMPLES, prepared / CONTRACT, prepared / pixels("train"), augmented / POLICY, *recipe.files]
@@ -117,6 +121,19 @@ def train(
     if "decided" in results:
         told = "which is kept" if kept else "no better, so it is left out"
         say(f"train: {metric} with {decision.kind} fitted on the other folds {results['decided']}, {told}")
+
+
+def _few_steps(params: TrainParams, folds: np.ndarray) -> str:
+    """Tell of a training that ends before it has learned much, as of few samples in large batches; else nothing."""
+    samples = int(np.count_nonzero(folds))  # without fold 0, and of the others about as many
+    size = max(1, min(params.batch_size, samples))
+    steps = params.epochs * (samples // size) // params.accumulate_batches
+    if steps >= FEW_STEPS:
+        return ""
+    return (
+        f"{params.epochs} epochs of {samples:,} samples in batches of {size:,} are {steps} steps, and fewer than "
+        f"{FEW_STEPS} are seldom enough; lower train.batch_size or raise train.epochs"
+    )
 
 
 @dataclass(frozen=True)
