@@ -143,6 +143,7 @@ def run_chunks(
     description: str,
     initializer: Callable[..., None],
     arguments: tuple[Any, ...],
+    modules: Sequence[str] = (),
 ) -> Iterator[Result]:
     """Yield ``function(chunk)`` for every chunk, in the order of the chunks.
 
@@ -152,6 +153,7 @@ def run_chunks(
         size: how far a finished chunk moves the progress bar.
         description: what the bar says.
         initializer, arguments: called once in each worker before its first chunk.
+        modules: that workers share where they are forked, beside that of ``function``; as in `forked_from`.
 
     Raises:
         CompetitionError: a worker process died.
@@ -161,7 +163,7 @@ def run_chunks(
         yield from _run_here(function, chunks, initializer, arguments)
         return
     workers = min(cores(), len(chunks))
-    context = forked_from(function.__module__)
+    context = forked_from(function.__module__, *modules)
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, _start_worker, (initializer, arguments))
     remaining = iter(chunks)

@@ -179,6 +179,7 @@ def write_views(
         description=f"{purpose} views",
         initializer=_start,
         arguments=(images, tuple(ops), seed, purpose),
+        modules=["albumentations"],
     ):
         pass
 
