@@ -539,3 +539,15 @@ def test_a_table_for_both_splits_is_told(tmp_path: Path, sample: bool) -> None:
     found = read(tmp_path, {"train.csv": csv("id,label,set", *rows), "test.csv": csv("id", "901.png", "902.png")})
     assert (found.chosen["train_table"].value, labels(found)) == ("train.csv", KINDS)
     assert list(found.test["sample_id"]) == ["901.png", "902.png"]
+
+
+@pytest.mark.parametrize("column", ["ClassId", "class id", "Category-ID", "dx"])
+def test_a_label_column_is_known_by_its_letters(tmp_path: Path, column: str) -> None:
+    """As that of the German traffic signs, whose test table has it too, and that of HAM10000."""
+    rows = [f"8,{name}.png,{kind},1" for name, kind in zip(NAMES, KINDS, strict=True)]
+    tables = {
+        "train__csv": csv(f"Width,Path,{column},Roi", *rows),
+        "test__csv": csv(f"Width,Path,{column},Roi", "8,901.png,cat,1"),
+    }
+    found = read(tmp_path, simple(**tables))
+    assert (found.chosen["label_column"].value, labels(found)) == (column, KINDS)

@@ -17,9 +17,9 @@ from competition.raw.sources import Source
 from competition.raw.tables import read_table, table_names
 from competition.tasks import is_whole
 
-# What label columns are called, the surest first.
-LABEL_NAMES = ("label", "labels", "class", "target", "category_id", "category", "class_id", "classname", "class_name",
-               "category_name", "tags", "tag", "species", "breed", "diagnosis")  # fmt: skip
+# What label columns are called, by their letters alone, the surest first.
+LABEL_NAMES = ("label", "labels", "class", "target", "categoryid", "category", "classid", "classname", "categoryname",
+               "tags", "tag", "species", "breed", "diagnosis", "dx")  # fmt: skip
 # What columns of samples that belong together are called, without `_id`; the widest first: a place holds sequences.
 GROUP_NAMES = ("group", "patient", "subject", "driver", "person", "individual", "participant", "location", "site",
                "sequence", "seq", "specimen", "lesion")  # fmt: skip
@@ -175,7 +175,7 @@ def label_columns(
             if len(set(wanted) & set(table[column].str.strip())) >= 0.9 * len(wanted):
                 return [column], 2, "its values are the submission's columns"
     untold = [column for column in others if test is None or column not in test.columns]
-    told = {column.strip().lower() for column in others} - {column.strip().lower() for column in untold}
+    told = set(map(bare, others)) - set(map(bare, untold))
     if test is not None and len(test.columns) > 1 and len(untold) == 1 and not told & set(LABEL_NAMES):
         if named_column(table[untold], GROUP_NAMES, set()):  # it may as well be a group, whose label is elsewhere
             return untold, 0.6, "the one column that the test table lacks, but called like a group"
@@ -188,7 +188,7 @@ def label_columns(
     for candidates in (untold, others):
         if len(wanted) == 1 and (alike := _alike(wanted[0], table[candidates], whole)):
             return [alike], 1.5, f"called like {wanted[0]!r} of the sample submission"
-        by_name = {column.strip().lower(): column for column in candidates}
+        by_name = {bare(column): column for column in candidates}
         if columns := [by_name[name] for name in LABEL_NAMES if name in by_name]:
             fitting = [column for column in columns if not whole or table[column].head(PROBE).map(is_whole).all()]
             return [(fitting or columns)[0]], 1, "by its name"
