@@ -551,3 +551,13 @@ def test_a_label_column_is_known_by_its_letters(tmp_path: Path, column: str) -> 
     }
     found = read(tmp_path, simple(**tables))
     assert (found.chosen["label_column"].value, labels(found)) == (column, KINDS)
+
+
+@pytest.mark.parametrize(("yes", "no"), [("True", "False"), ("TRUE", "FALSE"), ("1.0", "0")])
+def test_flags_as_programs_write_them(tmp_path: Path, yes: str, no: str) -> None:
+    rows = [
+        f"{name}.png,{','.join(yes if kind == each else no for each in ('cat', 'cow', 'dog'))}"
+        for name, kind in zip(NAMES, KINDS, strict=True)
+    ]
+    found = read(tmp_path, simple(train__csv=csv("id,cat,cow,dog", *rows), test__csv=csv("id", "901.png", "902.png")))
+    assert (labels(found), found.problems, found.form.kind) == (KINDS, [], "columns")

@@ -18,6 +18,7 @@ from competition.raw.found import Findings, Surety
 from competition.tasks import JOINED, is_whole, to_whole
 
 MISSING_NUMBERS = ("", "nan", "na", "n/a", "null", "none")
+FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}  # in small letters
 COUNTERS = ("", "index", "unnamed: 0")  # what columns of row numbers are called
 SEPARATORS = ("|", ";", ",", " ")  # between the tags of a cell; the rarest in a class name first
 
@@ -97,9 +98,9 @@ def from_columns(
     table: pd.DataFrame, *, task: str, merge: dict[str, tuple[str, ...]], tell: Callable[[int, str], None],
     findings: Findings,
 ) -> Labels:  # fmt: skip
-    """Read labels that stand as 0 or 1 in a column for each class."""
-    values = table.apply(lambda column: column.str.strip())
-    wrong = ~values.isin(["0", "1", "0.0", "1.0", "False", "True", "false", "true"]).all(axis=1)
+    """Read labels that stand as 0 or 1, or as true and false, in a column for each class."""
+    values = table.apply(flags_of)
+    wrong = values.isna().any(axis=1)
     for row in wrong[wrong].index:
         tell(int(row), f"has the labels {list(table.loc[row])}; expected 0 or 1 in each column")
     if wrong.mean() > 0.5:
@@ -107,7 +108,7 @@ def from_columns(
             f"the columns {list(table.columns)} hold values like {table.iloc[0].to_dict()}; expected 0 or 1; "
             "correct data.label_column"
         )
-    flags = values.isin(["1", "1.0", "True", "true"])
+    flags = values.eq(True)
     new_name = _new_names(merge, set(table.columns))
     classes = tuple(dict.fromkeys(new_name.get(column, column) for column in table.columns))
     classes = natural(classes) if all(map(is_whole, classes)) else classes
@@ -128,6 +129,11 @@ def from_columns(
     rows = [[name for name, flag in zip(names, row, strict=True) if flag] for row in flags.to_numpy()]
     texts = [None if bad else join(row, classes) for row, bad in zip(rows, wrong, strict=True)]
     return Labels(task, classes, texts, "")
+
+
+def flags_of(column: pd.Series) -> pd.Series:
+    """Read the cells of a column of 0 and 1; NaN where one is neither."""
+    return column.str.strip().str.lower().map(FLAGS)
 
 
 def _new_names(merge: dict[str, tuple[str, ...]], labels: set[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from competition.errors import CompetitionError
 from competition.raw.forms import Shown, bare
-from competition.raw.labels import is_number
+from competition.raw.labels import flags_of, is_number
 from competition.raw.matching import PROBE, ImageIndex, split_of
 from competition.raw.sources import Source
 from competition.raw.tables import read_table, table_names
@@ -194,7 +194,7 @@ def label_columns(
             return [(fitting or columns)[0]], 1, "by its name"
     if len(others) == 1:
         return others, 0.5, "the only other column"
-    flags = [column for column in untold or others if table[column].str.strip().isin(["0", "1", "0.0", "1.0"]).all()]
+    flags = [column for column in untold or others if flags_of(table[column]).notna().all()]
     if len(flags) > 1 and len(flags) == len(untold or others):
         return flags, 0.75, "columns of 0 and 1"
     return [], 0, ""

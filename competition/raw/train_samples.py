@@ -272,7 +272,7 @@ def _label_names(
         used = "".join(f", of which data.{key} takes {getattr(reader.params, key)!r}" for key in settings)
         raise CompetitionError(
             f"{name} has the columns {list(table.columns)}{used}; set data.label_column in params.yaml to the one that "
-            "holds the class"
+            "holds the class, or to the list of those of 0 and 1"
         )
     surety: Surety = "sure" if evidence >= 2 else "likely" if evidence >= 1 else "guess"
     reader.findings.choose("label_column", names[0] if len(names) == 1 else names, surety, why)
