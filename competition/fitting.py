@@ -355,7 +355,8 @@ class _Trainer:
         return [*self.model.trainable_variables, *self._measured()]
 
     def _average_statistics(self) -> None:
-        kept = average_kept(self._optimizer.ema_momentum, self._done() - 1)  # as the weights of the batch before
+        before_this = max(self._done() - 1, 0)  # of those that float16 left out at the beginning, none counts
+        kept = average_kept(self._optimizer.ema_momentum, before_this)
         now = _values(self._measured())
         before = self.statistics or now
         self.statistics = [kept * old + (1 - kept) * new for old, new in zip(before, now, strict=True)]

@@ -330,6 +330,22 @@ def test_few_steps_are_told(changed: dict[str, int], told: str) -> None:
     assert said.startswith(told) and bool(said) == bool(told)
 
 
+def test_averages_wait_for_the_first_step(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Float16 leaves steps out until it has found how far it can scale the loss."""
+    import keras
+
+    original = fitting._Trainer._average_statistics
+
+    def spy(trainer: fitting._Trainer) -> None:
+        original(trainer)
+        for average, last in zip(trainer.statistics, fitting._values(trainer._measured()), strict=True):
+            np.testing.assert_allclose(average, last, rtol=1e-6)
+
+    monkeypatch.setattr(fitting._Trainer, "_average_statistics", spy)
+    monkeypatch.setattr(keras.optimizers.LossScaleOptimizer, "check_finite", lambda *given: keras.ops.equal(0, 1))
+    fit(recipe(train__precision="float16", train__average_decay=0.9, train__epochs=1), training_set)
+
+
 @pytest.mark.parametrize(("epochs", "share"), [(1, 0.8), (2, 0.1)])
 def test_weights_are_taken_back(training_set: TrainingSet, epochs: int, share: float) -> None:  # noqa: F811
     """At the end of all epochs by the share that is asked for, at half of the time by an eighth of it."""
