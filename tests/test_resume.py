@@ -241,8 +241,15 @@ def test_average_of_weights_is_validated_and_kept(training_set: TrainingSet) -> 
     np.testing.assert_array_equal(again, averaged.probabilities)
 
 
-def test_the_average_is_that_of_all_steps(training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+@pytest.mark.parametrize("thaws", [False, True])
+def test_the_average_is_that_of_all_steps(
+    training_set: TrainingSet,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    thaws: bool,
+) -> None:
     """Also of what batch normalisation has seen; worked out again from the weights after each step."""
+    if thaws:  # they are those of two optimizers
+        thaw(monkeypatch)
     after: list[list[np.ndarray]] = []
     original = fitting._Trainer._average_statistics
 
