@@ -526,17 +526,29 @@ def test_blanks_after_the_commas(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sample", [True, False], ids=["sample", "no sample"])
-def test_a_table_for_both_splits_is_told(tmp_path: Path, sample: bool) -> None:
+@pytest.mark.parametrize(
+    ("column", "train", "test"),
+    [
+        ("set", "Train", "Test"),
+        ("Usage", "Training", "PublicTest"),
+        ("is_test", "0", "1"),
+        ("is_training_image", "True", "False"),
+        ("partition", "0", "2"),
+        ("Usage", "train", "Private"),
+    ],
+)
+def test_a_table_for_both_splits_is_told(tmp_path: Path, column: str, train: str, test: str, sample: bool) -> None:
     """With two tables made of it, it is left aside."""
     files = images("images/", [f"{name}.png" for name in [*NAMES, "901", "902"]])
-    rows = [f"{name}.png,{kind},Train" for name, kind in zip(NAMES, KINDS, strict=True)]
-    files["data.csv"] = csv("id,label,set", *rows, "901.png,cat,Test", "902.png,,Test")
+    rows = [f"{name}.png,{kind},{train}" for name, kind in zip(NAMES, KINDS, strict=True)]
+    files["data.csv"] = csv(f"id,label,{column}", *rows, f"901.png,cat,{test}", f"902.png,,{test}")
     if sample:
         files["sample_submission.csv"] = csv("id,label", "901.png,cat", "902.png,cat")
-    told = r"; the column 'set' of data\.csv says of each row .*: write them into two tables, train\.csv and test\.csv$"
+    told = rf"; the column '{column}' of data\.csv says of each row .*: write them into two tables, train\.csv and test"
     with pytest.raises(CompetitionError, match=told):
         read(tmp_path, files)
-    found = read(tmp_path, {"train.csv": csv("id,label,set", *rows), "test.csv": csv("id", "901.png", "902.png")})
+    tables = {"train.csv": csv(f"id,label,{column}", *rows), "test.csv": csv("id", "901.png", "902.png")}
+    found = read(tmp_path, tables)
     assert (found.chosen["train_table"].value, labels(found)) == ("train.csv", KINDS)
     assert list(found.test["sample_id"]) == ["901.png", "902.png"]
 
@@ -561,3 +573,11 @@ def test_flags_as_programs_write_them(tmp_path: Path, yes: str, no: str) -> None
     ]
     found = read(tmp_path, simple(train__csv=csv("id,cat,cow,dog", *rows), test__csv=csv("id", "901.png", "902.png")))
     assert (labels(found), found.problems, found.form.kind) == (KINDS, [], "columns")
+
+
+def test_a_table_for_both_splits_is_told_where_the_images_lie_apart(tmp_path: Path) -> None:
+    """Its rows of test have no image among those of train."""
+    rows = [f"train/{name}.png,{kind},train" for name, kind in zip(NAMES, KINDS, strict=True)]
+    found = read(tmp_path, simple(sports__csv=csv("path,label,data set", *rows, "test/901.png,cat,test")))
+    assert found.problems == ["sports.csv: 'test/901.png' has no image in train"]
+    assert [note for note in found.notes if note.startswith("the column 'data set' of sports.csv says of each row ")]

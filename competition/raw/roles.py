@@ -12,7 +12,7 @@ import pandas as pd
 from competition.errors import CompetitionError
 from competition.raw.forms import Shown, bare
 from competition.raw.labels import flags_of, is_number
-from competition.raw.matching import PROBE, ImageIndex, split_of
+from competition.raw.matching import FORMS, PROBE, ImageIndex, says, split_of
 from competition.raw.sources import Source
 from competition.raw.tables import read_table, table_names
 from competition.tasks import is_whole
@@ -25,6 +25,8 @@ GROUP_NAMES = ("group", "patient", "subject", "driver", "person", "individual", 
                "sequence", "seq", "specimen", "lesion")  # fmt: skip
 FOLD_NAMES = ("fold", "kfold")
 WEIGHT_NAMES = ("sample_weight", "sampleweight")
+SPLIT_NAMES = ("split", "partition", "subset", "usage", "dataset")  # what such a column is called
+MOST_SPLITS = 6  # different cells of such a column: two of train, two of validation, two of test
 MIN_GROUPS = 5  # fewer could not be spread over folds
 
 
@@ -140,16 +142,37 @@ def find_link(tables: Tables, index: ImageIndex, values: pd.Series, names: Seque
     return None
 
 
+def split_column(table: pd.DataFrame, by_name: bool = False) -> str | None:
+    """Name the column that says of each row whether it is of train or test.
+
+    Args:
+        table: any.
+        by_name: whether one called like that does too, whose cells do not say it, as 0, 1 and 2; they may be folds.
+    """
+    for column in table.columns:
+        kinds = set(table[column].unique())
+        if not 1 < len(kinds) <= MOST_SPLITS:
+            continue
+        said = {split for split in FORMS for kind in kinds if says(split, kind.replace("/", " "))}
+        flagged = any(says(split, column) for split in FORMS) and bool(flags_of(table[column]).notna().all())
+        if len(said) == len(FORMS) or flagged or (by_name and bare(column) in SPLIT_NAMES):
+            return column
+    return None
+
+
 def told_split(tables: Tables) -> str:
     """Say what to do about a table for both splits, one of whose columns says which row is of which; "" without one."""
     for name in tables.good([name for name in tables.names if role(name) in ("train", "")]):
-        for column, cells in tables.get(name).items():
-            if {"train", "test"} <= {cell.strip().casefold() for cell in cells.unique()}:
-                return (
-                    f"; the column {column!r} of {name} says of each row whether it is of train or test: write them "
-                    "into two tables, train.csv and test.csv"
-                )
+        if column := split_column(tables.get(name), by_name=True):
+            return f"; {split_told(name, column)}"
     return ""
+
+
+def split_told(name: str, column: str) -> str:
+    return (
+        f"the column {column!r} of {name} says of each row whether it is of train or test: write them into two tables, "
+        "train.csv and test.csv"
+    )
 
 
 def label_columns(

@@ -11,7 +11,17 @@ from competition.raw.found import Surety
 from competition.raw.labels import Labels, from_cells, from_columns, is_number
 from competition.raw.matching import PROBE, Match
 from competition.raw.metrics import described_metric
-from competition.raw.roles import FOLD_NAMES, GROUP_NAMES, MIN_GROUPS, WEIGHT_NAMES, label_columns, named_column, role
+from competition.raw.roles import (
+    FOLD_NAMES,
+    GROUP_NAMES,
+    MIN_GROUPS,
+    WEIGHT_NAMES,
+    label_columns,
+    named_column,
+    role,
+    split_column,
+    split_told,
+)
 from competition.raw.rows import Reader, Rows, files_of, locate, sure, tell_folder
 from competition.raw.tables import LISTS, UNREAD
 from competition.scores import find_metric
@@ -83,7 +93,7 @@ def _read_train_table(
         )
     labels = _labels(reader, rows, names, shown, guess)
     _tell_place(reader, rows, match, sample)
-    _tell_aside(reader, table, {*taken, *names, group}, test)
+    _tell_aside(reader, rows, {*taken, *names, group}, test)
     train = pd.DataFrame({"sample_id": table[rows.id_column], "label": labels.texts})
     for key, found in (("group", group), ("fold", fold), ("weight", weight)):
         train[key] = table[found] if found else ""
@@ -325,8 +335,10 @@ def _tell_groups_elsewhere(reader: Reader, ids: pd.Series, name: str) -> None:
             )
 
 
-def _tell_aside(reader: Reader, table: pd.DataFrame, used: set[str | None], test: pd.DataFrame | None) -> None:
-    aside = [column for column in table.columns if column not in used]
+def _tell_aside(reader: Reader, rows: Rows, used: set[str | None], test: pd.DataFrame | None) -> None:
+    aside = [column for column in rows.table.columns if column not in used]
+    if split := split_column(rows.table[aside]):
+        reader.findings.notes.append(split_told(rows.name, split))
     only = [column for column in aside if test is not None and column not in test.columns]
     for columns, why in (
         ([column for column in aside if column not in only], "not used"),
