@@ -94,8 +94,9 @@ def read_json(path: Path) -> Any:
         raise CompetitionError(f"{path} is not valid JSON ({error}); run the stage that writes it again") from None
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    table.to_csv(path, index=False, lineterminator="\n", float_format=FLOAT_FORMAT, encoding="utf-8")
+def write_csv(path: Path, table: pd.DataFrame, delimiter: str = ",", header: bool = True) -> None:
+    table.to_csv(path, sep=delimiter, header=header, index=False, lineterminator="\n", float_format=FLOAT_FORMAT,
+                 encoding="utf-8")  # fmt: skip
 
 
 def read_csv(path: Path, columns: list[str]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from competition import decisions
-from competition.artifacts import FLOAT_FORMAT
+from competition.artifacts import FLOAT_FORMAT, write_csv
 from competition.decisions import LABEL_KINDS, Decision
 from competition.errors import CompetitionError, MistakesError
 from competition.raw.forms import Form
@@ -123,6 +123,11 @@ def _texts(form: Form, target: Target, decision: Decision, raw: np.ndarray) -> I
         yield from classes[_decided(decision, target, raw)]
 
 
+def write(path: Path, table: pd.DataFrame, form: Form) -> None:
+    """Write a filled submission as the competition's sample is written."""
+    write_csv(path, table, form.delimiter, form.header)
+
+
 def gate(path: Path, sample_ids: list[str], form: Form, target: Target) -> None:
     """Read a submission as its grader will, and refuse one that it would not accept.
 
@@ -130,7 +135,7 @@ def gate(path: Path, sample_ids: list[str], form: Form, target: Target) -> None:
         MistakesError: columns, ids, their order, missing values or answers are not what the competition lists.
         CompetitionError: it is no table.
     """
-    table = _read(path)
+    table = _read(path, form)
     mistakes = []
     if tuple(table.columns) != form.columns:
         mistakes.append(f"its columns are {list(table.columns)}; the competition lists {list(form.columns)}")
@@ -150,17 +155,18 @@ def gate(path: Path, sample_ids: list[str], form: Form, target: Target) -> None:
         )
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """Read a table of ours: commas stand between its cells, whatever its header holds most."""
+def _read(path: Path, form: Form) -> pd.DataFrame:
+    """Read a table of ours: the form's delimiter stands between its cells, whatever its header holds most."""
     csv.field_size_limit(LONGEST_CELL)
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
+            rows = list(csv.reader(file, strict=True, delimiter=form.delimiter))
     except csv.Error as error:
         raise CompetitionError(
             f"the submission cannot be read as a CSV file ({error}); look for control characters in the competition's "
             "ids and classes"
         ) from None
+    header = rows.pop(0) if form.header else list(form.columns)
     if torn := [row for row in rows if len(row) != len(header)]:
         raise CompetitionError(f"the submission has the row {torn[0]}; expected a cell for each of {header}")
     return pd.DataFrame(rows, columns=header, dtype=str)

@@ -20,7 +20,7 @@ from competition.images import ImageSpec
 from competition.raw.forms import Form
 from competition.scores import find_metric
 from competition.stages.prepare import prepare
-from competition.submission import blend, check_probabilities, fill, gate
+from competition.submission import blend, check_probabilities, fill, gate, write
 from competition.tasks import Target
 from tests.conftest import data_params, gala, png, prepare_params, write_folder
 
@@ -667,3 +667,21 @@ def test_a_class_of_several_words_that_the_answers_lack_is_no_ranking(tmp_path: 
     code, said = score(tmp_path, listed("c", ["golden retriever", "persian cat", "siamese cat"]), answers)
     assert code == 0, said
     assert "accuracy 0.6667" in said and "map@" not in said
+
+
+@pytest.mark.parametrize(("delimiter", "header"), [(";", True), ("\t", False), (" ", False)])
+def test_a_submission_is_written_as_the_sample_is(tmp_path: Path, delimiter: str, header: bool) -> None:
+    shape = form(delimiter=delimiter, header=header)
+    path = tmp_path / "submission.csv"
+    write(path, fill(table([[1, 0, 0], [0, 1, 0]], ["a b", "c"]), shape, TARGET, PLAIN), shape)
+    gate(path, ["a b", "c"], shape, TARGET)
+    first = '"a b"' if delimiter == " " else "a b"
+    head = f"Image{delimiter}Class\n" if header else ""
+    assert path.read_text() == f"{head}{first}{delimiter}1e5\nc{delimiter}NA\n"
+    assert Form.from_json(shape.to_json()) == shape
+    with pytest.raises(MistakesError, match="1 ids of the competition are missing"):
+        gate(path, ["a b", "c", "d"], shape, TARGET)
+
+
+def test_the_usual_way_of_writing_goes_without_saying() -> None:
+    assert not {"delimiter", "header"} & {*form().to_json()}

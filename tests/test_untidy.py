@@ -581,3 +581,16 @@ def test_a_table_for_both_splits_is_told_where_the_images_lie_apart(tmp_path: Pa
     found = read(tmp_path, simple(sports__csv=csv("path,label,data set", *rows, "test/901.png,cat,test")))
     assert found.problems == ["sports.csv: 'test/901.png' has no image in train"]
     assert [note for note in found.notes if note.startswith("the column 'data set' of sports.csv says of each row ")]
+
+
+@pytest.mark.parametrize("header", [True, False], ids=["header", "no header"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", " "])
+def test_the_submission_is_written_as_the_sample_is(tmp_path: Path, delimiter: str, header: bool) -> None:
+    """A text file of lines such as ``1.png cat`` is a sample submission where the user says so."""
+    head = [f"id{delimiter}label"] if header else []
+    sample = csv(*head, *(f"{name}.png{delimiter}cat" for name in ("901", "902")))
+    found = read(tmp_path, simple(train__csv=train_csv(), sample__txt=sample), sample_submission="sample.txt")
+    assert list(found.test["sample_id"]) == ["901.png", "902.png"]
+    assert (found.form.delimiter, found.form.header) == (delimiter, header)
+    usual = delimiter == "," and header
+    assert len([note for note in found.notes if note.startswith("the submission is written with")]) == (not usual)

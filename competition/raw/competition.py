@@ -14,8 +14,9 @@ from competition.raw.labels import Labels, join
 from competition.raw.matching import ImageIndex, is_in
 from competition.raw.metrics import described_metric, guess_metric, two_sided
 from competition.raw.roles import Tables, told_split
-from competition.raw.rows import Reader, sample_rows, test_rows
+from competition.raw.rows import Reader, Rows, sample_rows, test_rows
 from competition.raw.sources import ARCHIVES, IMAGES, Source, list_images
+from competition.raw.tables import read_delimiter
 from competition.raw.test_samples import read_test
 from competition.raw.train_samples import read_train
 from competition.scores import find_metric
@@ -73,7 +74,7 @@ def read_competition(source: Source, params: DataParams, guess: bool = False) ->
     reader = Reader(source, params, index, Tables(source, index), Findings())
     reader.findings.notes += [f"left out: {line}" for line in source.left_out]
     sample = sample_rows(reader)
-    shown = show(sample.table, sample.id_column) if sample else None
+    shown = _show(reader, sample) if sample else None
     listed = test_rows(reader, sample)
     train, labels, label_names = read_train(reader, shown, listed, sample, guess)
     test, shown = read_test(reader, sample, shown, listed, label_names)
@@ -94,6 +95,16 @@ def read_competition(source: Source, params: DataParams, guess: bool = False) ->
         test_problems=reader.findings.test_problems,
         notes=reader.findings.notes,
     )
+
+
+def _show(reader: Reader, sample: Rows) -> Shown:
+    """Tell the columns of the sample submission apart, and how it is written; note what is unusual of that."""
+    delimiter, header = read_delimiter(reader.source, sample.name), sample.name not in reader.tables.headless
+    unusual = [] if header else ["without a header"]
+    unusual += [] if delimiter == "," else [f"with {delimiter!r} between cells"]
+    if unusual:
+        reader.findings.notes.append(f"the submission is written {' and '.join(unusual)}, as {sample.name} is")
+    return show(sample.table, sample.id_column, delimiter, header)
 
 
 def _no_images(source: Source) -> str:

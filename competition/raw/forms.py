@@ -32,6 +32,8 @@ class Form:
         classes: the class of each value column (columns, flags); of a probability, the one class.
         separator: between tags or ranks.
         ranks: labels of a ranking.
+        delimiter: what stands between cells.
+        header: whether the first row names the columns.
     """
 
     kind: str
@@ -43,9 +45,13 @@ class Form:
     classes: tuple[str, ...]
     separator: str
     ranks: int
+    delimiter: str = ","
+    header: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return what `from_json` takes; a delimiter and a header that are the usual ones go without saying."""
+        usual = {"delimiter": ",", "header": True}
+        return {key: value for key, value in asdict(self).items() if key not in usual or usual[key] != value}
 
     @classmethod
     def from_json(cls, written: dict[str, Any]) -> "Form":
@@ -55,13 +61,16 @@ class Form:
 
 @dataclass(frozen=True)
 class Shown:
-    """The sample submission: its columns by what they are for. ``values`` has the columns of the answer."""
+    """The sample submission: its columns by what they are for. ``values`` has the columns of the answer, ``delimiter``
+    and ``header`` tell how it is written."""
 
     columns: tuple[str, ...]
     id_column: str
     counter: int | None
     counter_column: str
     values: pd.DataFrame
+    delimiter: str = ","
+    header: bool = True
 
     @cached_property
     def cells(self) -> list[str]:
@@ -74,14 +83,14 @@ class Shown:
         return all(map(is_number, self.cells)) and not all(map(is_whole, self.cells))
 
 
-def show(table: pd.DataFrame, id_column: str) -> Shown:
+def show(table: pd.DataFrame, id_column: str, delimiter: str = ",", header: bool = True) -> Shown:
     """Tell the columns of a sample submission apart."""
     others = [column for column in table.columns if column != id_column]
     firsts = {column: consecutive(table[column]) for column in others if column.lower() in COUNTERS}
     counted = next((column for column, first in firsts.items() if first is not None), None)
     answers = table[[column for column in others if column != counted]]
     counter = None if counted is None else firsts[counted]
-    return Shown(tuple(table.columns), id_column, counter, counted or "", answers)
+    return Shown(tuple(table.columns), id_column, counter, counted or "", answers, delimiter, header)
 
 
 def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, findings: Findings) -> Form:
@@ -126,7 +135,7 @@ def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, fin
             "data.submission"
         )
     return Form(kind, shown.columns, shown.id_column, shown.counter, shown.counter_column, values, classes, separator,
-                min(ranks, len(labels.classes)))  # fmt: skip
+                min(ranks, len(labels.classes)), shown.delimiter, shown.header)  # fmt: skip
 
 
 _FITTING = {

@@ -61,6 +61,7 @@ class Tables:
         self._firsts: dict[str, str] = {}
         self._alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
         self.damaged: dict[str, CompetitionError] = {}
+        self.headless: set[str] = set()  # those whose first row is no header
 
     def get(self, name: str) -> pd.DataFrame:
         """Return a table.
@@ -74,6 +75,7 @@ class Tables:
             # Where the name of that column is an image too, it is no header; a word alone could be both.
             if column is not None and re.search(r"[\d.]", column) and self._index.find(column):
                 table = read_table(self._source, name, has_header=False)
+                self.headless.add(name)
             self._read[name] = table
         return self._read[name]
 

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -56,8 +56,20 @@ def read_table(source: Source, name: str, has_header: bool = True) -> pd.DataFra
     called = f"{name} in {source.path}"
     if name.lower().endswith(".json"):
         return flatten(data, called)
-    delimiters = DELIMITERS + " " if name.lower().endswith(LISTS) else DELIMITERS
-    return parse_table(data, called, has_header, delimiters)
+    return parse_table(data, called, has_header, _delimiters(name))
+
+
+def read_delimiter(source: Source, name: str) -> str:
+    """Return what stands between the cells of a table that `read_table` has read; a comma for JSON."""
+    name = normal(name)
+    if name.lower().endswith(".json"):
+        return ","
+    text = io.TextIOWrapper(io.BytesIO(utf8(source.read(name), name)), "utf-8-sig", newline="")
+    return _delimiter(_first(text), _delimiters(name))
+
+
+def _delimiters(name: str) -> str:
+    return DELIMITERS + " " if name.lower().endswith(LISTS) else DELIMITERS
 
 
 def parse_table(data: bytes, called: str, has_header: bool = True, delimiters: str = DELIMITERS) -> pd.DataFrame:
@@ -80,7 +92,7 @@ def parse_table(data: bytes, called: str, has_header: bool = True, delimiters: s
     text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
     lines = _Lines(text, called)
     try:
-        first = next((line for line in lines if line.strip("\r\n")), "")
+        first = _first(lines)
         delimiter = _delimiter(first, delimiters)
         text.seek(0)
         lines.chars = 0
@@ -110,6 +122,10 @@ class _Lines:
                     f"and {MAX_COLUMNS:,} columns; download it again"
                 )
             yield line
+
+
+def _first(lines: Iterable[str]) -> str:
+    return next((line for line in lines if line.strip("\r\n")), "")
 
 
 def _delimiter(line: str, delimiters: str) -> str:

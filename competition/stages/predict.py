@@ -21,7 +21,7 @@ from competition.params import PredictParams
 from competition.policies import Policy, write_views
 from competition.raw.forms import Form
 from competition.raw.sources import ARCHIVES, IMAGES, Source, list_images, open_source
-from competition.submission import blend, check_probabilities, fill, gate
+from competition.submission import blend, check_probabilities, fill, gate, write
 from competition.tasks import Target
 
 PLAIN = PredictParams(views=1, mirror=False, policy=())  # the image as it is, for a folder far from any params.yaml
@@ -66,7 +66,7 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
         check_probabilities(probabilities, target)
         named = probabilities.add_prefix("p_").reset_index(names="sample_id")
         write_csv(folder / PROBABILITIES, named)
-        write_csv(folder / SUBMISSION, fill(probabilities, form, target, decision))
+        write(folder / SUBMISSION, fill(probabilities, form, target, decision), form)
         try:
             gate(folder / SUBMISSION, list(test["sample_id"]), form, target)
         except CompetitionError as error:  # the probabilities took long to compute and are good: keep them
@@ -146,7 +146,7 @@ def _predict_source(
     probabilities = _predict_split(params, split, trained, contract, folder, seed, threads).sort_index()
     form, target = Form.from_json(contract["submission"]), Target.of(contract)
     check_probabilities(probabilities, target)
-    write_csv(folder / SUBMISSION, fill(probabilities, form, target, Decision.from_json(contract["decision"])))
+    write(folder / SUBMISSION, fill(probabilities, form, target, Decision.from_json(contract["decision"])), form)
     gate(folder / SUBMISSION, list(probabilities.index), form, target)
     (folder / SUBMISSION).replace(out)
     say(f"predict: {len(files):,} rows in {out}")
