@@ -594,3 +594,5 @@ def test_the_submission_is_written_as_the_sample_is(tmp_path: Path, delimiter: s
     assert (found.form.delimiter, found.form.header) == (delimiter, header)
     usual = delimiter == "," and header
     assert len([note for note in found.notes if note.startswith("the submission is written with")]) == (not usual)
+    hint = "sample.txt names images: if it is the sample submission, set data.sample_submission to it"
+    assert (hint in read(tmp_path, {}).notes, hint in found.notes) == (True, False)

@@ -12,6 +12,7 @@ from competition.raw.found import Findings, Surety
 from competition.raw.matching import ImageIndex, Match
 from competition.raw.roles import Link, Tables, find_link, role
 from competition.raw.sources import Source
+from competition.raw.tables import LISTS
 
 MISSING = "the competition lists it, and there is no image for it"
 
@@ -68,6 +69,15 @@ def _choose_table(reader: Reader, key: str, wanted: str, needed: bool = True) ->
 def sample_rows(reader: Reader) -> Rows | None:
     """Return the rows of the sample submission, or None if there is none."""
     name = _choose_table(reader, "sample_submission", "sample_submission")
+    if name is None and reader.params.sample_submission == "auto":
+        lists = [
+            name for name in reader.source.files if name.lower().endswith(LISTS) and role(name) == "sample_submission"
+        ]
+        for other in reader.tables.good(lists):
+            if reader.tables.file_column(other) is not None:
+                reader.findings.notes.append(
+                    f"{other} names images: if it is the sample submission, set data.sample_submission to it"
+                )
     return locate(reader, name, "test") if name else None
 
 
