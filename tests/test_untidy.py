@@ -596,3 +596,27 @@ def test_the_submission_is_written_as_the_sample_is(tmp_path: Path, delimiter: s
     assert len([note for note in found.notes if note.startswith("the submission is written with")]) == (not usual)
     hint = "sample.txt names images: if it is the sample submission, set data.sample_submission to it"
     assert (hint in read(tmp_path, {}).notes, hint in found.notes) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("picture", "mask"),
+    [
+        ("{kind}/{kind} ({n}).png", "{kind}/{kind} ({n})_mask.png"),
+        ("{kind}/{kind} ({n}).png", "{kind}/{kind} ({n})_mask_1.png"),
+        ("{kind}/images/{n}.png", "{kind}/masks/{n}.png"),
+    ],
+)
+def test_masks_in_class_folders_are_no_samples(tmp_path: Path, picture: str, mask: str) -> None:
+    """As of the breast ultrasound images, and of the COVID-19 radiographs."""
+    pictures = [f"train/{picture.format(kind=kind, n=n)}" for n, kind in enumerate(KINDS)]
+    masks = [f"train/{mask.format(kind=kind, n=n)}" for n, kind in enumerate(KINDS)]
+    found = read(tmp_path, images("", pictures) | images("", masks, 100) | images("test/", ["901.png"], 200))
+    assert (sorted(found.train["file"]), found.classes) == (sorted(pictures), ("cat", "cow", "dog"))
+    assert f"12 images are masks of others, by their names, as {min(masks)}: not used" in found.notes
+
+
+def test_classes_called_like_masks(tmp_path: Path) -> None:
+    """As of faces with and without one."""
+    files = images("train/with_mask/", ["1.png", "2.png", "3_mask.png"]) | images("train/bare/", ["1.png", "2.png"], 50)
+    found = read(tmp_path, files | images("test/", ["901.png"], 200))
+    assert (len(found.train), found.classes) == (5, ("bare", "with_mask"))

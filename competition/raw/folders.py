@@ -9,7 +9,7 @@ import pandas as pd
 from competition.errors import CompetitionError
 from competition.params import DataParams
 from competition.raw.found import Findings, Surety
-from competition.raw.matching import is_in, only_says, says, split_of
+from competition.raw.matching import ASIDE, is_in, only_says, says, says_aside, split_of
 from competition.raw.sources import Source, normal, parents
 
 VALIDATION = ("val", "valid", "validation", "dev")
@@ -100,8 +100,12 @@ def read_folders(
     tests = _tests(source, params, test)
     train_images = sorted(image for image in images if not _in_any(image, tests))
     tops = _tops(source, params, tests, train_images)
-    inside = [(top, image) for image in train_images for top in tops if is_in(image, top)]
-    below = [(image, image.removeprefix(f"{top}/" if top else "")) for top, image in inside]
+    masks = _masks(train_images, tops, params.label_column != "subfolder")
+    if masks:
+        findings.notes.append(f"{len(masks):,} images are masks of others, by their names, as {min(masks)}: not used")
+    train_images = [image for image in train_images if image not in masks]
+    inside = _inside(tops, train_images)
+    below = [(image, _below(image, top)) for top, image in inside]
     column = params.label_column
     place = column if column in PLACES else _place(below, known)
     rows = [
@@ -181,6 +185,43 @@ def _validation(folders: list[str], train: str, holding: set[str]) -> list[str]:
     ]
 
 
+def _masks(images: Sequence[str], tops: list[str], folders: bool) -> set[str]:
+    """Find the images that only go with others: ``cat/1_mask.png`` beside ``cat/1.png``, and, with ``folders``,
+    ``cat/masks/1.png`` beside ``cat/images/1.png``."""
+    bare = {image.rpartition(".")[0] for image in images}
+    masks = {image for image in images if (other := _masked(image)) is not None and other in bare}
+    own = {image.rpartition("/")[0] for image in images}  # few, where images are many
+    deep = {folder for folder in own for top in tops if is_in(folder, top) and "/" in _below(folder, top)}
+    aside = {folder for folder in deep if folders and says_aside(folder.rpartition("/")[2])}
+    around = {folder.rpartition("/")[0] for folder in aside}
+    beside = {folder for folder in own - aside if folder.rpartition("/")[0] in around}
+    pictures = {_in_class(name) for name in bare if name.rpartition("/")[0] in beside}
+    laid_aside = [image for image in images if image.rpartition("/")[0] in aside]
+    return masks | {image for image in laid_aside if _in_class(image.rpartition(".")[0]) in pictures}
+
+
+def _masked(image: str) -> str | None:
+    """Name, without extension, the image that one is the mask of by its name."""
+    folder, between, name = image.rpartition("/")
+    stem = name.rpartition(".")[0]
+    found = ASIDE.search(stem.lower())
+    return f"{folder}{between}{stem[: found.start()].rstrip(' _-.')}" if found else None
+
+
+def _in_class(image: str) -> tuple[str, str]:
+    """Return the folder above an image's own, and its name."""
+    folder, _, name = image.rpartition("/")
+    return folder.rpartition("/")[0], name
+
+
+def _inside(tops: list[str], images: Sequence[str]) -> list[tuple[str, str]]:
+    return [(top, image) for image in images for top in tops if is_in(image, top)]
+
+
+def _below(image: str, top: str) -> str:
+    return image.removeprefix(f"{top}/" if top else "")
+
+
 def _place(below: list[tuple[str, str]], known: set[str]) -> str:
     """Tell where the label is: in the first folder, in the deepest one, or in the file's name."""
     parts = [PurePosixPath(name).parts for _, name in below]
@@ -190,6 +231,8 @@ def _place(below: list[tuple[str, str]], known: set[str]) -> str:
     if min(depths, default=1) < 3:
         return "folder"
     first, last = {names[0] for names in parts}, {names[-2] for names in parts}
+    if len(last) == 1:
+        return "folder"
     if known & first and not known & last:
         return "folder"
     if known & last and not known & first:

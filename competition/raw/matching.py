@@ -162,7 +162,7 @@ class ImageIndex:
             named = bool(like) and name == like.lower()
             whole = bool(cells.str.lower().str.endswith(IMAGES).mean() > 0.5)
             counter = name in COUNTERS and not named
-            return not ASIDE.search(_spaced(column)), whole, not counter, share[column], named, _standing(column, cells)
+            return not says_aside(column), whole, not counter, share[column], named, _standing(column, cells)
 
         ranks = {column: rank(column) for column in close}
         best = max(close, key=ranks.__getitem__)
@@ -202,7 +202,12 @@ def _archives(folder: str) -> int:
 
 
 def _asides(folder: str) -> int:
-    return sum(ASIDE.search(_spaced(part)) is not None for part in folder.split("/"))
+    return sum(map(says_aside, folder.split("/")))
+
+
+def says_aside(name: str) -> bool:
+    """Tell whether a folder or column is called as those are whose images only go with others."""
+    return ASIDE.search(_spaced(name)) is not None
 
 
 def says(split: str, folder: str) -> bool:
