@@ -620,3 +620,21 @@ def test_classes_called_like_masks(tmp_path: Path) -> None:
     files = images("train/with_mask/", ["1.png", "2.png", "3_mask.png"]) | images("train/bare/", ["1.png", "2.png"], 50)
     found = read(tmp_path, files | images("test/", ["901.png"], 200))
     assert (len(found.train), found.classes) == (5, ("bare", "with_mask"))
+
+
+@pytest.mark.parametrize(
+    "sample", ["id,label\n901,0\n902,2\n", "id,class_0,class_1,class_2\n901,1,0,0\n902,1,0,0\n", ""]
+)
+def test_whole_numbers_with_a_fraction(tmp_path: Path, sample: str) -> None:
+    """As pandas writes a column with missing cells; where it alone is known, it stays as it is."""
+    numbers = [str(KINDS.index(kind)) for kind in KINDS]
+    rows = [f"{name},{number}.0" for name, number in zip(NAMES, numbers, strict=True)]
+    tables = {"train__csv": csv("id,label", *rows), "test__csv": csv("id", "901", "902")}
+    if sample:
+        tables["sample_submission__csv"] = sample.encode()
+    found = read(tmp_path, simple(**tables))
+    assert labels(found) == [number if sample else f"{number}.0" for number in numbers]
+    mixed = csv("id,label", *rows[:6], *(row.removesuffix(".0") for row in rows[6:]))
+    found = read(tmp_path, {"train.csv": mixed})
+    assert (labels(found), found.classes) == (numbers, ("0", "1", "2"))
+    assert "the label 0.0 is the class 0, and so with all that end in a point and zeros" in found.notes

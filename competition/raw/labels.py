@@ -49,6 +49,7 @@ def from_cells(
     fractions: bool,
     tell: Callable[[int, str], None],
     findings: Findings,
+    whole: bool = False,
 ) -> Labels:
     """Read labels that stand in one column.
 
@@ -60,6 +61,7 @@ def from_cells(
         fractions: whether the sample submission shows numbers with a fraction, as only a value is.
         tell: takes a row and what is wrong with its cell.
         findings: takes what is chosen.
+        whole: whether the sample submission wants whole numbers without a fraction, so that 1 is the class of 1.0.
     """
     texts = [text.strip() for text in cells]
     if task in ("auto", "regression") and (task == "regression" or _is_value(texts, fractions)):
@@ -91,7 +93,21 @@ def from_cells(
             tell(row, "has an empty label")
     new_name = _new_names(merge, set(texts))
     named = [new_name.get(text, text) or None for text in texts]
+    named = _without_fractions(named, whole, findings)
     return Labels(task, natural({name for name in named if name}), named, "")
+
+
+def _without_fractions(names: list[str | None], whole: bool, findings: Findings) -> list[str | None]:
+    """Write 1 for 1.0, as programs write 1 where cells are missing, if that is wanted or 1 stands there too."""
+    known = {name for name in names if name}
+    plain = {name: name.partition(".")[0] for name in known if is_whole(name)}
+    if len(plain) < len(known) or all(name == plain[name] for name in known):
+        return names
+    if not whole and len(set(plain.values())) == len(known):
+        return names
+    odd = next(name for name in natural(known) if name != plain[name])
+    findings.notes.append(f"the label {odd} is the class {plain[odd]}, and so with all that end in a point and zeros")
+    return [name and plain[name] for name in names]
 
 
 def from_columns(

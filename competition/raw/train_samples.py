@@ -1,5 +1,6 @@
 """The training samples: from a table or from folders, with their labels, groups, folds and weights."""
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -115,7 +116,17 @@ def _labels(reader: Reader, rows: Rows, names: list[str], shown: Shown | None, g
     options: dict[str, Any] = {"task": params.task, "merge": params.merge_classes, "tell": tell, "findings": findings}
     if len(names) > 1:
         return from_columns(table[names], **options)
-    return from_cells(table[names[0]], separator=params.label_separator, fractions=fractions, **options)
+    return from_cells(table[names[0]], separator=params.label_separator, fractions=fractions, whole=_wants_whole(shown),
+                      **options)  # fmt: skip
+
+
+def _wants_whole(shown: Shown | None) -> bool:
+    """Tell whether the sample submission shows whole numbers, none with a fraction, as its answers or its columns."""
+    if shown is None:
+        return False
+    columns = list(shown.values.columns)
+    wanted = shown.cells if len(columns) == 1 else [re.sub(r"\D", "", name) for name in columns]
+    return bool(wanted) and all(is_whole(text) and "." not in text for text in wanted)
 
 
 def _wants_values(reader: Reader, guess: bool) -> bool:
