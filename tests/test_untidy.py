@@ -638,3 +638,12 @@ def test_whole_numbers_with_a_fraction(tmp_path: Path, sample: str) -> None:
     found = read(tmp_path, {"train.csv": mixed})
     assert (labels(found), found.classes) == (numbers, ("0", "1", "2"))
     assert "the label 0.0 is the class 0, and so with all that end in a point and zeros" in found.notes
+
+
+def test_images_of_several_classes_may_be_of_many_labels(tmp_path: Path) -> None:
+    files = simple(train__csv=csv(*train_csv().decode().split(), "001,cow", "002,cat"))
+    told = "2 images have rows of several classes: if they may, set data.task to multilabel"
+    found = read(tmp_path, files)
+    assert (len(found.problems), told in found.notes) == (2, True)
+    found = read(tmp_path, {}, task="multilabel")
+    assert (found.problems, labels(found)[:2], told in found.notes) == ([], ["cat|cow", "cat|dog"], False)

@@ -215,6 +215,10 @@ def _without_problems(reader: Reader, train: pd.DataFrame, labels: Labels) -> pd
     id_of = train.drop_duplicates("file").set_index("file")["sample_id"].to_dict()
     for file, names in several.items():
         findings.problems.append(f"{id_of[file]!r} has {len(names)} labels: {', '.join(map(repr, names))}")
+    if len(several) and labels.task == "multiclass":
+        findings.notes.append(
+            f"{len(several):,} images have rows of several classes: if they may, set data.task to multilabel"
+        )
     train = train[~train["file"].isin(set(several.index))].drop_duplicates("file").reset_index(drop=True)
     if train["label"].nunique() < 2:
         what = "values" if labels.task == "regression" else "classes"
