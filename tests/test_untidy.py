@@ -647,3 +647,20 @@ def test_images_of_several_classes_may_be_of_many_labels(tmp_path: Path) -> None
     assert (len(found.problems), told in found.notes) == (2, True)
     found = read(tmp_path, {}, task="multilabel")
     assert (found.problems, labels(found)[:2], told in found.notes) == ([], ["cat|cow", "cat|dog"], False)
+
+
+def test_answers_beside_the_sample_submission_are_no_piece_of_train(tmp_path: Path) -> None:
+    answers = csv("id,label", "901,dog", "902,cat")
+    files = simple(
+        train__csv=train_csv(), solution__csv=answers, sample_submission__csv=answers.replace(b"dog", b"cat")
+    )
+    found = read(tmp_path, files)
+    assert (found.chosen["train_table"].value, labels(found), found.problems) == ("train.csv", KINDS, [])
+    assert "solution.csv lists test images only: not used for training" in found.notes
+    files = images("train/", ["1.png", "2.png", "3.png", "4.png"]) | images(
+        "test/", ["1.png", "2.png", "3.png", "4.png"], 99
+    )
+    tables = {"a.csv": csv("id,label", "1,cat", "2,dog"), "b.csv": csv("id,label", "3,cat", "4,dog")}
+    files |= tables | {"sample_submission.csv": csv("id,label", *(f"{n},cat" for n in range(1, 5)))}
+    found = read(tmp_path / "alike", files)
+    assert (labels(found), len(found.test)) == (["cat", "dog"] * 2, 4)

@@ -198,6 +198,7 @@ def _choose_train(reader: Reader, shown: Shown | None, test: pd.DataFrame | None
         return _joined(reader, names, like)
     called = [name for name in reader.tables.names if role(name) in ("train", "")]
     rated = _rated(reader, called, shown, test, like)
+    _leave_answers(reader, rated, test, sample)
     if not rated:
         damaged = [name for name in called if name in reader.tables.damaged]
         if damaged:
@@ -217,6 +218,25 @@ def _choose_train(reader: Reader, shown: Shown | None, test: pd.DataFrame | None
     surety: Surety = "sure" if len(rated) == 1 else "likely"
     reader.findings.choose("train_table", pieces[0] if len(pieces) == 1 else pieces, surety, why)
     return _joined(reader, pieces, like)
+
+
+def _leave_answers(
+    reader: Reader, rated: dict[str, tuple[Any, ...]], test: pd.DataFrame | None, sample: Rows | None
+) -> None:
+    """Take out a table all of whose images are test samples, as that of the answers, which some lay beside."""
+    tested = {*sample.table[sample.id_column], *sample.files} if sample else set()
+    if test is not None and (column := reader.index.file_column(test)) is not None:
+        tested |= {*test[column]}
+
+    def images(names: pd.Series, split: str) -> set[str]:  # splits may be numbered alike
+        found = reader.index.match(names, split, folders.given_folder(reader.source, reader.params, split)).files
+        return {file for files in found.values() for file in files}
+
+    for name in list(rated):
+        names = reader.tables.get(name)[reader.index.file_column(reader.tables.get(name))]
+        if len(rated) > 1 and set(names) <= tested and images(names, "train") <= images(names, "test"):
+            reader.findings.notes.append(f"{name} lists test images only: not used for training")
+            del rated[name]
 
 
 def _rated(
