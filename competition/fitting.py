@@ -19,7 +19,7 @@ from competition.optimizers import average_kept, make_optimizer
 from competition.recipes import Recipe
 from competition.scores import Metric, find_metric, loss
 from competition.seeds import derive
-from competition.shapes import first_shape
+from competition.shapes import first_shape, side_share
 from competition.tasks import Target
 
 SAVE_SHARE = 0.05  # of the time at most goes into saving the state: after every epoch, or if that is dear, now and then
@@ -263,6 +263,9 @@ class _Trainer:
         Its own count of steps is 0 then: adam makes up by it for moments that begin at 0, and batches are accumulated
         by it.
         """
+        if self.model.compiled and side_share(self._recipe.train, epoch) != side_share(self._recipe.train, epoch - 1):
+            # Else TensorFlow makes a step for images of any size, with other last bits than that of a fit that goes on.
+            self.model.make_train_function(force=True)
         shares = self._shares(epoch)
         if shares == self._rates:
             return

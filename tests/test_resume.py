@@ -109,6 +109,13 @@ def test_killed_while_images_grow(training_set: TrainingSet, tmp_path: Path) -> 
     assert survives(Recipe(model=speednet, train=recipe(**changed).train), training_set, tmp_path)
 
 
+def test_killed_between_two_sizes_of_images(training_set: TrainingSet, tmp_path: Path) -> None:  # noqa: F811
+    """TensorFlow would make one step for all sizes that it has seen, which has other bits than that of one."""
+    resnet = FAMILIES["resnet"].schema(family="resnet", stem_filters=4, filters=(4,), blocks_per_group=1, dropout=0.0)
+    changed = {"train__epochs": 6, "train__start_size": 0.5, "train__precision": "float32"}
+    assert survives(Recipe(model=resnet, train=recipe(**changed).train), training_set, tmp_path)
+
+
 def test_what_has_ended_is_not_trained_again(
     training_set: TrainingSet,  # noqa: F811
     tmp_path: Path,
