@@ -17,6 +17,11 @@ def warn(line: str) -> None:
     print(f"compete: {line}", file=sys.stderr, flush=True)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts, one or many (``one`` and an s): "1 view", "1,347 samples", "0 classes"."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 def progress_bar() -> "Progress":
     """Return a progress bar on stderr that leaves nothing behind, and is not drawn at all in a pipe."""
     from rich.console import Console  # here, for worker processes draw no bar and start sooner without it

@@ -107,8 +107,8 @@ class Range(Section):
     def ends(self) -> tuple[Scalar, ...]:
         """The values whose validity stands for the whole range: all of them if they are few, else both ends."""
         if self.integer:
-            values = range(self.integer[0], self.integer[1] + 1, int(self.step or 1))
-            return tuple(values) if len(values) <= FEW else self.integer
+            (low, high), step = self.integer, int(self.step or 1)
+            return tuple(range(low, high + 1, step)) if (high - low) // step < FEW else self.integer
         ends = self.choice or self.real
         assert ends is not None
         return ends

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from competition.console import counted
 from competition.errors import CompetitionError, MistakesError
 from competition.fields import Scalar, Section
 from competition.models import FAMILIES
@@ -26,6 +27,7 @@ WORDS = {
     "a valid string": "text",
     "a valid array": "a list",
     "an object": "names with values",
+    "String should have at least 1 character": "text that is not empty",
 }
 
 # A check of the values that a type cannot make: the file as read -> lines that begin with a dotted path.
@@ -147,6 +149,8 @@ def _lines(error: ValidationError, raw: dict[str, Any]) -> dict[str, str]:
     """Tell every mistake in a line, by its dotted path."""
     lines: dict[str, str] = {}
     for problem in error.errors(include_url=False):
+        if problem["type"] == "too_short" and len(problem["input"]) >= problem["ctx"]["min_length"]:
+            continue  # pydantic counts the valid ones, and each of the others is told
         path = _real_path(problem["loc"], raw, missing=problem["type"] == "missing")
         # The branches of a union each complain about the same value: one line tells them all.
         known = lines.get(path)
@@ -187,7 +191,7 @@ def _tell(problem: Any, path: str, raw: dict[str, Any]) -> str:
     if kind in ("too_short", "too_long"):
         least, most = (problem["ctx"].get(key) for key in ("min_length", "max_length"))
         bound = f"{least} or more" if kind == "too_short" else f"at most {most}"
-        return f"{path}: has {len(value)} values; expected {bound}"
+        return f"{path}: has {counted(len(value), 'value')}; expected {bound} in a list"
     message = problem["msg"].removeprefix("Input should be ")
     message = WORDS.get(message, message)
     if isinstance(value, dict | list):
@@ -197,10 +201,10 @@ def _tell(problem: Any, path: str, raw: dict[str, Any]) -> str:
 
 def _known_paths(raw: dict[str, Any]) -> Iterator[str]:
     """Every dotted path the file may hold, for the model family it names."""
-    family = _section(raw, "model").get("family")
+    family = _family(raw)
     for name, field in Params.model_fields.items():
         yield name
-        section = FAMILIES[family].schema if name == "model" and family in FAMILIES else field.annotation
+        section = FAMILIES[family].schema if name == "model" and family else field.annotation
         if isinstance(section, type) and issubclass(section, Section):
             for key in section.model_fields:
                 yield f"{name}.{key}"
@@ -208,6 +212,12 @@ def _known_paths(raw: dict[str, Any]) -> Iterator[str]:
                 yield from (f"{name}.{key}.{number}" for number in range(len(written) if type(written) is list else 0))
     for path in _section(_section(raw, "tune"), "space"):
         yield from (f"tune.space.{path}.{field.alias or key}" for key, field in Range.model_fields.items())
+
+
+def _family(raw: dict[str, Any]) -> str | None:
+    """Return the model family that the file names; None where there is no such, which is told elsewhere."""
+    family = _section(raw, "model").get("family")
+    return family if isinstance(family, str) and family in FAMILIES else None
 
 
 def _section(raw: dict[str, Any], name: str) -> dict[str, Any]:
@@ -245,6 +255,8 @@ def _space_mistakes(raw: dict[str, Any]) -> list[str]:
     mistakes = []
     for dotted, written in space.items():
         where = f"tune.space.{dotted}"
+        if not _family(raw) and dotted.startswith("model."):
+            continue  # of no family, and that is told
         if dotted not in known or dotted in fixed:
             nearest = difflib.get_close_matches(str(dotted), sorted(set(known) - fixed), n=1, cutoff=0.75)
             hint = f"; did you mean {nearest[0]}?" if nearest and dotted not in fixed else ""

@@ -97,6 +97,16 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         ("{choice: [16, 24, 32]}", "{choice: []}", "tune.space.model.filters.choice: has 0 values; expected 1 or more"),
         ("{choice: [16,", "{choice: [0,", "tune.space.model.filters: is 0; expected greater than or equal to 1"),
         ("{float: [0.1, 0.5]", "{float: [0.5, 1.0]", "tune.space.model.dense_dropout: is 1.0; expected less than 1"),
+        ("family: conv ", "family: [conv] ", "model.family: is ['conv']; expected one of 'backbone', 'conv', 'mlp', "),
+        (
+            "{choice: [16, 24, 32]}",
+            "{int: [1, 1e30]}",
+            "tune.space.model.filters.int.1: is 1e+30; expected a whole number",
+        ),
+        ("root: data/raw/digits.zip", "root: ''", "data.root: is ''; expected text that is not empty"),
+        ("label_column: auto", "label_column: [a]", "data.label_column: expected text or 2 or more in a list"),
+        ("merge_classes: {}", "merge_classes: {a: b}", "data.merge_classes.a: is 'b'; expected a list"),
+        ("block_dropout: 0.1", "block_dropout: [x]", "model.block_dropout.0: is 'x'; expected a number"),
         ("{choice: [16, 24, 32]}", "{choice: [16, 24], int: [1, 2]}", "has choice and int of choice, int and float"),
         (
             "sampling: log}\n",
@@ -107,6 +117,21 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 )
 def test_one_mistake(tmp_path: Path, old: str, new: str, told: str) -> None:
     assert any(told in line for line in mistakes(changed(tmp_path, (old, new))))
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("family: conv ", "family: [conv] "),  # the keys of no family are known, so neither is a path of the space
+    ("family: conv ", "family: konv "),
+    ("block_dropout: 0.1", "block_dropout: [x]"),  # and not that the list has no values
+    ("fold: 0 ", "fold: x "),
+])  # fmt: skip
+def test_one_mistake_is_told_once(tmp_path: Path, old: str, new: str) -> None:
+    assert len(mistakes(changed(tmp_path, (old, new)))) == 1
+
+
+def test_a_range_of_any_length_is_read(tmp_path: Path) -> None:
+    high = 10**30
+    load(changed(tmp_path, ("{choice: [16, 24, 32]}", f"{{int: [1, {high}]}}")))
 
 
 @pytest.mark.parametrize(("network", "hint"), [
