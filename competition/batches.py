@@ -11,6 +11,7 @@ import numpy as np
 
 from competition.arrays import open_array
 from competition.artifacts import fingerprint, read_json, read_samples, require
+from competition.console import counted
 from competition.errors import CompetitionError
 from competition.layout import CONTRACT, POLICY, pixels, view
 from competition.mixing import cutmix, mixup
@@ -125,9 +126,9 @@ class EpochBatches:
             self._chances = _balanced(training_set, samples)[samples] / len(samples)
         if params.accumulate_batches > len(self):
             raise CompetitionError(
-                f"train.accumulate_batches is {params.accumulate_batches}, and an epoch has {len(self)} batches of "
-                f"{self.size} samples, so it may end without a step; expected no more than it has: lower "
-                "train.accumulate_batches or train.batch_size"
+                f"train.accumulate_batches is {params.accumulate_batches}, and an epoch has "
+                f"{counted(len(self), 'batch', 'batches')} of {self.size} samples, so it may "
+                "end without a step; expected no more than it has: lower train.accumulate_batches or train.batch_size"
             )
 
     def begin(self, epoch: int) -> None:

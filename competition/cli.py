@@ -332,7 +332,7 @@ def shapes(
 ) -> None:
     """Show what each layer of the model puts out, holds and computes, before anything is trained."""
     with _told():
-        from competition.console import say
+        from competition.console import counted, say
         from competition.layout import CONTRACT
         from competition.shapes import NEEDS_KERAS, MisfitError, jumps, table, trace
         from competition.tasks import Target
@@ -349,7 +349,7 @@ def shapes(
             source = "assumed, for 'compete prepare' has not run"
         shape = (*read.prepare.image_size_px, read.prepare.channels)
         size = " x ".join(map(str, shape))
-        say(f"{recipe.model.family} on images of {size}; {target.outputs} outputs ({source})")
+        say(f"{recipe.model.family} on images of {size}; {counted(target.outputs, 'output')} ({source})")
         if corner:
             from competition.corner import corner as find_corner
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from competition.console import counted
 from competition.errors import CompetitionError
 
 Count = Annotated[int, Field(ge=1)]
@@ -51,7 +52,7 @@ def nth(value: Any, number: int) -> Any:
         return value
     if number >= len(value):
         raise CompetitionError(
-            f"the list {list(value)} of the model section has {len(value)} values and the model has more layers of "
-            "that kind; write one value for each, or one for all"
+            f"the list {list(value)} of the model section has {counted(len(value), 'value')} and the model has "
+            "more layers of that kind; write one value for each, or one for all"
         )
     return value[number]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from competition.console import counted
 from competition.errors import CompetitionError, MistakesError
 from competition.raw.forms import named_class, show
 from competition.raw.labels import SEPARATORS, find_separator, is_number, natural, split_tags
@@ -106,12 +107,12 @@ def _aligned(submission: Path, answers: Path) -> tuple[pd.DataFrame, pd.DataFram
     mistakes = []
     for path, table in ((submission, submitted), (answers, true)):
         if repeated := list(table[id_column][table[id_column].duplicated()]):
-            mistakes.append(f"{path} repeats {len(repeated)} ids, first {repeated[0]!r}")
+            mistakes.append(f"{path} repeats {counted(len(repeated), 'id')}, first {repeated[0]!r}")
     ids, submitted_ids = set(true[id_column]), set(submitted[id_column])
     if missing := sorted(ids - submitted_ids):
-        mistakes.append(f"{submission} lacks {len(missing)} ids, first {missing[0]!r}")
+        mistakes.append(f"{submission} lacks {counted(len(missing), 'id')}, first {missing[0]!r}")
     if foreign := sorted(submitted_ids - ids):
-        mistakes.append(f"{submission} has {len(foreign)} ids that {answers} has not, first {foreign[0]!r}")
+        mistakes.append(f"{submission} has {counted(len(foreign), 'id')} that {answers} has not, first {foreign[0]!r}")
     if mistakes:
         raise MistakesError(f"{submission} cannot be scored:", mistakes)
     order, true = true[id_column], true.drop(columns=id_column)

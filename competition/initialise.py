@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
 from competition.artifacts import whole_file
-from competition.console import say
+from competition.console import counted, say
 from competition.errors import SHOWN_SAMPLES, CompetitionError, UnreadableError
 from competition.images import decode
 from competition.params import DataParams
@@ -147,9 +147,10 @@ def _image_size(source: Source, competition: Competition) -> dict[str, Found]:
         return {}
     height, width = (int(side) for side in np.median(sides, axis=0))
     side = min(max(height, width), LARGEST_PX)
+    images = counted(len(sides), "image")
     return {
-        "image_size_px": Found([side, side], "guess", f"the median of {len(sides)} images is {height} x {width}"),
-        "channels": Found(3 if coloured else 1, "guess", f"{coloured or 'none'} of {len(sides)} images are in colour"),
+        "image_size_px": Found([side, side], "guess", f"the median of {images} is {height} x {width}"),
+        "channels": Found(3 if coloured else 1, "guess", f"{coloured or 'none'} of {images} in colour"),
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from competition.audit import Pair, groups
+from competition.console import counted
 from competition.params import PrepareParams
 
 LISTED = 1000  # of a kind in report.json; the count beside them is of all
@@ -55,7 +56,7 @@ def review(samples: pd.DataFrame, pairs: list[Pair], constant: np.ndarray, param
     plain = [int(position) for position in np.flatnonzero(constant & train)]
 
     def told(pair: Pair) -> str:
-        how = "the same file" if pair.exact else f"{pair.bits} bits apart"
+        how = "the same file" if pair.exact else f"{counted(pair.bits, 'bit')} apart"
         return f"{ids[pair.first]!r} and {ids[pair.second]!r} ({how})"
 
     conflicted = _linked(len(samples), among, conflicts)
@@ -75,25 +76,31 @@ def review(samples: pd.DataFrame, pairs: list[Pair], constant: np.ndarray, param
                         "listed": [tell(each) for each in found[:LISTED]]}  # fmt: skip
         if not found:
             continue
-        done = f"{len(gone):,} images dropped" if choice == "drop" else "kept"
-        lines.append(f"{_WORDS[name].format(n=len(found))}, first {tell(found[0])}: {done}")
+        done = f"{counted(len(gone), 'image')} dropped" if choice == "drop" else "kept"
+        lines.append(f"{counted(len(found), *_WORDS[name])}, first {tell(found[0])}: {done}")
         if choice == "fail":
-            refused += [f"{_WORDS[name].format(n=1)}: {tell(each)}" for each in found]
+            refused += [f"{counted(1, *_WORDS[name])}: {tell(each)}" for each in found]
         if choice == "drop":
             dropped |= gone
     report["duplicates"]["exact"] = sum(pair.exact for pair in same)
     report["in_test"] = {"count": len(in_test), "listed": [told(pair) for pair in in_test[:LISTED]]}
     report["constant_in_test"] = {"count": int((constant & ~train).sum())}
-    shown = [(pair.first, pair.second, f"{name}, {pair.bits} bits") for name, found in
+    shown = [(pair.first, pair.second, f"{name}, {counted(pair.bits, 'bit')}") for name, found in
              (("conflict", conflicts), ("leak", leaks), ("duplicate", same)) for pair in found]  # fmt: skip
     return Review(report, lines, dropped, refused, _groups(samples, pairs, dropped), shown)
 
 
 _WORDS = {
-    "duplicates": "{n:,} pairs of like training images",
-    "conflicts": "{n:,} pairs of like training images with different labels",
-    "leaks": "{n:,} pairs of a training and a test image that are alike",
-    "constant": "{n:,} training images of one colour",
+    "duplicates": ("pair of like training images", "pairs of like training images"),
+    "conflicts": (
+        "pair of like training images with different labels",
+        "pairs of like training images with different labels",
+    ),
+    "leaks": (
+        "pair of a training and a test image that are alike",
+        "pairs of a training and a test image that are alike",
+    ),
+    "constant": ("training image of one colour", "training images of one colour"),
 }
 
 

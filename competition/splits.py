@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 
+from competition.console import counted
+
 BINS = 10  # of a value, over which folds are spread
 MAX_COUNTS = 2**27  # groups times classes that are counted: 2 GB and a minute
 
@@ -35,7 +37,7 @@ def given_folds(texts: np.ndarray, folds: int) -> np.ndarray:
     """
     numbers, fold_of = np.unique([int(float(text)) for text in texts], return_inverse=True)
     if len(numbers) != folds:
-        raise ValueError(f"the fold column holds {len(numbers)} folds, and prepare.folds is {folds}")
+        raise ValueError(f"the fold column holds {counted(len(numbers), 'fold')}, and prepare.folds is {folds}")
     return fold_of.astype(np.int64)
 
 
@@ -61,7 +63,7 @@ def make_folds(labels: np.ndarray, groups: np.ndarray | None, folds: int, seed: 
     together = np.arange(len(labels)).astype(str) if groups is None else np.where(groups == "", _own(groups), groups)
     units, unit_of = np.unique(together, return_inverse=True)
     if len(units) < folds:
-        raise ValueError(f"{len(units)} {'samples' if groups is None else 'groups'} cannot make {folds} folds")
+        raise ValueError(f"{counted(len(units), 'sample' if groups is None else 'group')} cannot make {folds} folds")
     grouped = len(units) < len(labels)
     if grouped and (len(labels) < 2 * len(units) or len(units) * len(np.unique(labels)) > MAX_COUNTS):
         # Few belong together, or groups are many: each counts as its first sample, almost as even and far quicker.

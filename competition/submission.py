@@ -9,6 +9,7 @@ import pandas as pd
 
 from competition import decisions
 from competition.artifacts import FLOAT_FORMAT, write_csv
+from competition.console import counted
 from competition.decisions import LABEL_KINDS, Decision
 from competition.errors import CompetitionError, MistakesError
 from competition.raw.forms import Form
@@ -57,8 +58,8 @@ def check_probabilities(probabilities: pd.DataFrame, target: Target) -> None:
     if not fine.all():
         row = probabilities.iloc[int(np.flatnonzero(~fine)[0])]
         raise CompetitionError(
-            f"the predictions of {int((~fine).sum())} samples are not {wanted}, first those of {row.name!r}: "
-            f"{', '.join(FLOAT_FORMAT % value for value in row)}; train the model again"
+            f"the predictions of {counted(int((~fine).sum()), 'sample')} are not {wanted}, first those of "
+            f"{row.name!r}: {', '.join(FLOAT_FORMAT % value for value in row)}; train the model again"
         )
 
 
@@ -143,9 +144,11 @@ def gate(path: Path, sample_ids: list[str], form: Form, target: Target) -> None:
         ids = list(table[form.id_column])
         wanted, found = set(sample_ids), set(ids)
         if missing := [sample_id for sample_id in sample_ids if sample_id not in found]:
-            mistakes.append(f"{len(missing)} ids of the competition are missing, first {missing[0]!r}")
+            mistakes.append(
+                f"the submission lacks {counted(len(missing), 'id')} of the competition, first {missing[0]!r}"
+            )
         if foreign := [sample_id for sample_id in ids if sample_id not in wanted]:
-            mistakes.append(f"{len(foreign)} ids are not the competition's, first {foreign[0]!r}")
+            mistakes.append(f"{counted(len(foreign), 'id is', 'ids are')} not the competition's, first {foreign[0]!r}")
         if not mistakes and ids != sample_ids:
             mistakes.append("its ids are the competition's, in another order or repeated")
         mistakes += _wrong_answers(table[list(form.value_columns)], form, target)
@@ -176,14 +179,14 @@ def _wrong_answers(answers: pd.DataFrame, form: Form, target: Target) -> list[st
     if form.kind in ("columns", "probability", "value"):
         text = answers.to_numpy(object)
         if wrong := [cell for cell in text.ravel() if not is_number(cell)]:
-            return [f"{len(wrong)} answers are no numbers, first {wrong[0]!r}"]
+            return [f"{counted(len(wrong), 'answer is no number', 'answers are no numbers')}, first {wrong[0]!r}"]
         numbers = text.astype(np.float64)
         slack = SUM_TOLERANCE * max(abs(target.low), abs(target.high)) if form.kind == "value" else 0  # of the text
         if outside := int(((numbers < target.low - slack) | (numbers > target.high + slack)).sum()):
-            return [f"{outside} answers are not from {target.low:g} to {target.high:g}"]
+            return [f"{counted(outside, 'answer is', 'answers are')} not from {target.low:g} to {target.high:g}"]
         if form.kind == "columns" and target.exclusive:
             off = np.abs(numbers.sum(axis=1) - 1) > SUM_TOLERANCE
-            return [f"the probabilities of {int(off.sum())} rows do not sum to 1"] if off.any() else []
+            return [f"the probabilities of {counted(int(off.sum()), 'row')} do not sum to 1"] if off.any() else []
         return []
     column = [cell for name in answers.columns for cell in answers[name]]
     classes = set(target.classes)
@@ -200,4 +203,8 @@ def _wrong_answers(answers: pd.DataFrame, form: Form, target: Target) -> list[st
         wrong = [cell for cell in column if cell in bad]
     else:
         wrong = [cell for cell in column if not cell or cell not in classes]  # a class may have no name
-    return [f"{len(wrong)} labels are missing or no class of the competition, first {wrong[0]!r}"] if wrong else []
+    if not wrong:
+        return []
+    return [
+        f"{counted(len(wrong), 'label is', 'labels are')} missing or no class of the competition, first {wrong[0]!r}"
+    ]

@@ -230,7 +230,7 @@ def test_init_tells_why_there_are_three_channels(tmp_path: Path, capsys: pytest.
     params.write_text((ROOT / "params.yaml").read_text())
     initialise(write_folder(tmp_path / "raw", files), params, None)
     (told,) = (line for line in capsys.readouterr().out.splitlines() if "│ prepare.channels " in line)
-    assert "11 of 12 images are in colour" in told
+    assert "11 of 12 images in colour" in told
 
 
 def test_init_takes_over_given_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

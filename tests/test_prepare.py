@@ -181,7 +181,7 @@ def test_frames_of_one_film(tmp_path: Path) -> None:
     frames = [(photo(5000) + np.random.default_rng(n).normal(0, 2, (48, 48, 3))).clip(0, 255) for n in range(24)]
     films: Files = {f"train/{n}.png": png(frame.astype(np.uint8)) for n, frame in enumerate(frames)}
     with pytest.raises(
-        CompetitionError, match=r"1 groups cannot make 3 folds; like images share a fold.*duplicates: drop"
+        CompetitionError, match=r"1 group cannot make 3 folds; like images share a fold.*duplicates: drop"
     ):
         run(tmp_path / "one", files | films)
     some = {name: films[name] for name in list(films)[4:]}
@@ -292,7 +292,7 @@ def test_a_leak_takes_all_its_likenesses_along(tmp_path: Path) -> None:
 def test_given_folds_that_take_like_images_apart_are_told(tmp_path: Path) -> None:
     files = alike(competition({"fold": [str(n % 3) for n in range(24)]}), {"train/1.png": "train/0.png"})
     notes = run(tmp_path, files)["report"]["notes"]
-    assert "the given folds take 1 groups of like samples apart, first 'like 0'" in notes
+    assert "the given folds take 1 group of like samples apart, first 'like 0'" in notes
 
 
 def test_an_index_keeps_its_place_when_a_class_is_lost(tmp_path: Path) -> None:

@@ -778,7 +778,7 @@ def test_two_test_folders_that_no_table_lists_are_a_guess(tmp_path: Path) -> Non
     root = write_folder(tmp_path, files)
     found = read(root).chosen["test_folder"]
     assert (found.value, found.surety, found.why) == (
-        "private_test", "guess", "holds 1 images; public_test could be it as well"
+        "private_test", "guess", "holds 1 image; public_test could be it as well"
     )  # fmt: skip
     assert read(root, test_folder="public_test").chosen["test_folder"].surety == "given"
 

@@ -44,10 +44,10 @@ def test_all_is_told() -> None:
         "constant_in_test": {"count": 2},
     }
     assert found.lines == [
-        "1 pairs of like training images, first 'a' and 'b' (the same file): kept",
-        f"1 pairs of like training images with different labels, first {conflict}: kept",
+        "1 pair of like training images, first 'a' and 'b' (the same file): kept",
+        f"1 pair of like training images with different labels, first {conflict}: kept",
         f"2 pairs of a training and a test image that are alike, first {leaks[0]}: kept",
-        "1 training images of one colour, first 'e': kept",
+        "1 training image of one colour, first 'e': kept",
     ]
     assert found.shown == [
         (1, 2, "conflict, 3 bits"), (3, 7, "leak, 5 bits"), (6, 8, "leak, 6 bits"), (0, 1, "duplicate, 0 bits")
@@ -76,19 +76,20 @@ def test_what_goes(choices: set[str], gone: str, counts: dict[str, int]) -> None
     found = reviewed(**dict.fromkeys(choices, "drop"))
     assert {SAMPLES["sample_id"][place] for place in found.dropped} == set(gone)
     assert {kind: told["dropped"] for kind, told in found.report.items() if told.get("dropped")} == counts
-    assert sum(f": {len(gone)} images dropped" in line for line in found.lines) == 1
+    dropped = f": {len(gone)} image{'s' * (len(gone) > 1)} dropped"
+    assert sum(dropped in line for line in found.lines) == 1
     assert found.refused == []
 
 
 @pytest.mark.parametrize(
     ("kind", "refused"),
     [
-        ("duplicates", ["1 pairs of like training images: 'a' and 'b' (the same file)"]),
-        ("conflicts", ["1 pairs of like training images with different labels: 'b' and 'c' (3 bits apart): 'ant' and "
+        ("duplicates", ["1 pair of like training images: 'a' and 'b' (the same file)"]),
+        ("conflicts", ["1 pair of like training images with different labels: 'b' and 'c' (3 bits apart): 'ant' and "
                        "'bee'"]),
-        ("leaks", ["1 pairs of a training and a test image that are alike: 'd' and 't' (5 bits apart)",
-                   "1 pairs of a training and a test image that are alike: 'g' and 'u' (6 bits apart)"]),
-        ("constant", ["1 training images of one colour: 'e'"]),
+        ("leaks", ["1 pair of a training and a test image that are alike: 'd' and 't' (5 bits apart)",
+                   "1 pair of a training and a test image that are alike: 'g' and 'u' (6 bits apart)"]),
+        ("constant", ["1 training image of one colour: 'e'"]),
     ],
 )  # fmt: skip
 def test_what_is_refused(kind: str, refused: list[str]) -> None:

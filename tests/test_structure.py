@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from competition import cli
+from competition.console import counted
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "competition"
@@ -204,3 +205,9 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_counted_has_its_form_in_the_singular() -> None:
+    assert counted(1, "view") == "1 view"
+    assert counted(0, "view") == "0 views"
+    assert counted(1347, "class", "classes") == "1,347 classes"

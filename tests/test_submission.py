@@ -96,13 +96,13 @@ RIGHT = ["007,NA", "1e5,1e5", "None,None", '"a,b.jpg",NA']
     [
         (["Image,Label", *RIGHT], "its columns are"),
         (["Class,Image", *RIGHT], "its columns are"),
-        (["Image,Class", *RIGHT[:2]], "2 ids of the competition are missing, first 'None'"),
+        (["Image,Class", *RIGHT[:2]], "the submission lacks 2 ids of the competition, first 'None'"),
         (["Image,Class", *RIGHT, "new,NA", "newer,NA"], "2 ids are not the competition's, first 'new'"),
         (["Image,Class", *RIGHT[::-1]], "in another order or repeated"),
         (["Image,Class", *RIGHT, RIGHT[0]], "in another order or repeated"),
-        (["Image,Class", *RIGHT[:3], '"a,b.jpg",'], "1 labels are missing or no class of the competition, first ''"),
+        (["Image,Class", *RIGHT[:3], '"a,b.jpg",'], "1 label is missing or no class of the competition, first ''"),
         (["Image,Class", *RIGHT[:3], '"a,b.jpg",Food'], "no class of the competition, first 'Food'"),
-        (["Image,Class", "7,NA", *RIGHT[1:]], "1 ids of the competition are missing, first '007'"),
+        (["Image,Class", "7,NA", *RIGHT[1:]], "the submission lacks 1 id of the competition, first '007'"),
     ],
 )
 def test_the_gate_refuses(tmp_path: Path, lines: list[str], told: str) -> None:
@@ -125,7 +125,7 @@ def test_independent_probabilities_need_no_sum_but_a_range() -> None:
 @pytest.mark.parametrize(("inside", "outside"), [(100.0005, 100.002), (0.9995, 0.998)])
 def test_a_value_may_leave_its_range_by_what_rounding_takes(inside: float, outside: float) -> None:
     check_probabilities(pd.DataFrame({"Pawpularity": np.float32([inside])}, index=["a"]), VALUE)
-    with pytest.raises(CompetitionError, match="of 1 samples are not from 1 to 100, first those of 'b'"):
+    with pytest.raises(CompetitionError, match="of 1 sample are not from 1 to 100, first those of 'b'"):
         check_probabilities(pd.DataFrame({"Pawpularity": np.float32([inside, outside])}, index=["a", "b"]), VALUE)
 
 
@@ -205,12 +205,12 @@ def test_rows_of_many_classes_still_sum_to_one_after_text(tmp_path: Path) -> Non
     ("kind", "line", "told"),
     [
         ("index", "a,3", "no class of the competition, first '3'"),
-        ("probability", "a,1.2", "1 answers are not from 0 to 1"),
-        ("probability", "a,1.000001", "1 answers are not from 0 to 1"),
-        ("probability", "a,-0.000001", "1 answers are not from 0 to 1"),
-        ("probability", "a,nan", "1 answers are no numbers, first 'nan'"),
-        ("value", "a,100.002", "1 answers are not from 1 to 100"),
-        ("value", "a,0.998", "1 answers are not from 1 to 100"),
+        ("probability", "a,1.2", "1 answer is not from 0 to 1"),
+        ("probability", "a,1.000001", "1 answer is not from 0 to 1"),
+        ("probability", "a,-0.000001", "1 answer is not from 0 to 1"),
+        ("probability", "a,nan", "1 answer is no number, first 'nan'"),
+        ("value", "a,100.002", "1 answer is not from 1 to 100"),
+        ("value", "a,0.998", "1 answer is not from 1 to 100"),
         ("flags", "a,1.0", "no class of the competition, first '1.0'"),
         ("tags", "a,Food NA", "no class of the competition, first 'Food NA'"),
         ("tags", "a,", "no class of the competition, first ''"),
@@ -228,7 +228,7 @@ def test_the_gate_refuses_answers(tmp_path: Path, kind: str, line: str, told: st
 
 def test_the_gate_refuses_rows_that_do_not_sum_to_one(tmp_path: Path) -> None:
     shape = form("columns", PER_CLASS, classes=("NA", "None", "1e5"))
-    with pytest.raises(MistakesError, match="the probabilities of 1 rows do not sum to 1"):
+    with pytest.raises(MistakesError, match="the probabilities of 1 row do not sum to 1"):
         gate(written(tmp_path, ["Image,na,none,1e5", "a,0.5,0.2,0.2"]), ["a"], shape, TARGET)
 
 
@@ -264,7 +264,7 @@ def test_a_cell_may_hold_thousands_of_tags(tmp_path: Path) -> None:
     write_csv(path, fill(pd.DataFrame(1.0, index=["a"], columns=list(tags)), shape, target, PLAIN))
     assert path.stat().st_size > 131_072
     gate(path, ["a"], shape, target)  # raises nothing
-    with pytest.raises(MistakesError, match="1 ids of the competition are missing, first 'b'"):
+    with pytest.raises(MistakesError, match="the submission lacks 1 id of the competition, first 'b'"):
         gate(path, ["b"], shape, target)
 
 
@@ -333,7 +333,7 @@ def of_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
 
 def test_predictions_that_are_no_numbers_are_no_class(tmp_path: Path, of_any_folder: Callable[..., None]) -> None:
-    with pytest.raises(CompetitionError, match=r"of 1 samples .* first those of '007\.png': nan, nan"):
+    with pytest.raises(CompetitionError, match=r"of 1 sample .* first those of '007\.png': nan, nan"):
         of_any_folder([np.nan, np.nan], "new.csv")
     assert not (tmp_path / "new.csv").exists()
     of_any_folder([0.1, 0.9], "new.csv")
@@ -385,9 +385,9 @@ LABELS = "Image,Class\na,x\nb,NA\n"
 @pytest.mark.parametrize(
     ("submission", "answers", "told"),
     [
-        ("Image,Class\na,x\n", LABELS, "lacks 1 ids, first 'b'"),
-        ("Image,Class\na,x\nb,x\nc,x\n", LABELS, "has 1 ids that"),
-        ("Image,Class\na,x\na,x\nb,x\n", LABELS, "repeats 1 ids, first 'a'"),
+        ("Image,Class\na,x\n", LABELS, "lacks 1 id, first 'b'"),
+        ("Image,Class\na,x\nb,x\nc,x\n", LABELS, "has 1 id that"),
+        ("Image,Class\na,x\na,x\nb,x\n", LABELS, "repeats 1 id, first 'a'"),
         ("id,Class\na,x\nb,x\n", LABELS, "expected the ids in a column called 'Image'"),
         ("Image\na\nb\n", LABELS, "expected the id and the answer"),
         ("Image,Class\n", LABELS, "s.csv has no row below its header"),
@@ -395,7 +395,7 @@ LABELS = "Image,Class\na,x\nb,NA\n"
         ("id,a,b\n1,x,0\n", "id,a,b\n1,1,0\n", "s.csv holds 'x' in a column of ['a', 'b']; expected numbers"),
         ("id,a,b\n1,1,0\n", "id,a,b\n1,1,\n", "a.csv holds '' in a column of ['a', 'b']; expected numbers"),
         ("id,a,c\n1,1,0\n", "id,a,b\n1,1,0\n", "s.csv has the columns ['a', 'c']; expected those of "),
-        ("id,a\n1,x\n", "id,a\n1,x\n1,y\n", "a.csv repeats 1 ids, first '1'"),
+        ("id,a\n1,x\n", "id,a\n1,x\n1,y\n", "a.csv repeats 1 id, first '1'"),
     ],
 )
 def test_score_refuses_tables_that_do_not_belong_together(

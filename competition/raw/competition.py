@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from competition.console import counted
 from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.params import DataParams
 from competition.raw.forms import Form, Shown, find_form, show
@@ -157,8 +158,8 @@ def _check_apart(reader: Reader, train: pd.DataFrame, test: pd.DataFrame) -> Non
     both = sorted({*train["file"]} & {*test["file"]} - {""})
     if both:
         raise CompetitionError(
-            f"{reader.source.path}: {len(both)} images would be both training and test samples, first {both[0]}; "
-            f"set data.train_folder and data.test_folder in params.yaml{told_split(reader.tables)}"
+            f"{reader.source.path}: {counted(len(both), 'image')} would be both in training and in test, first "
+            f"{both[0]}; set data.train_folder and data.test_folder in params.yaml{told_split(reader.tables)}"
         )
 
 
@@ -189,14 +190,17 @@ def _find_unlisted(reader: Reader, train: pd.DataFrame, test: pd.DataFrame) -> N
         folder = "" if chosen == "." else chosen
         unlisted = [image for image in reader.index.images if image not in listed and is_in(image, folder)]
         if unlisted:
+            have = "has" if len(unlisted) == 1 else "have"
             reader.findings.notes.append(
-                f"{len(unlisted):,} images in {folder or 'the top folder'} have no row in any table, first "
+                f"{counted(len(unlisted), 'image')} in {folder or 'the top folder'} {have} no row in any table, first "
                 f"{unlisted[0]}: not used"
             )
             listed |= set(unlisted)
     elsewhere = [image for image in reader.index.images if image not in listed]
     if elsewhere:
-        reader.findings.notes.append(f"{len(elsewhere):,} images lie elsewhere, first {elsewhere[0]}: not used")
+        reader.findings.notes.append(
+            f"{counted(len(elsewhere), 'image lies', 'images lie')} elsewhere, first {elsewhere[0]}: not used"
+        )
 
 
 def _without_problems(reader: Reader, train: pd.DataFrame, labels: Labels) -> pd.DataFrame:

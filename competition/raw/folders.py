@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from competition.console import counted
 from competition.errors import CompetitionError
 from competition.params import DataParams
 from competition.raw.found import Findings, Surety
@@ -127,7 +128,7 @@ def read_folders(
     surety: Surety = "given" if column in PLACES else "likely" if place == "folder" else "guess"
     findings.choose("train_table", "none", "likely", "no table holds labels")
     findings.choose("label_column", place, surety, f"{len(classes)} {what}, as {next(iter(classes))!r}")
-    findings.choose("train_folder", tops[0] or ".", "likely", f"{len(rows):,} images")
+    findings.choose("train_folder", tops[0] or ".", "likely", counted(len(rows), "image"))
     for top in tops[1:]:
         findings.notes.append(f"the images of {top} are used for training too")
     holding = _holding(images)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from competition.console import counted
 from competition.errors import CompetitionError
 from competition.params import DataParams
 from competition.raw.found import Findings, Surety
@@ -171,8 +172,8 @@ def _kind(shown: Shown, labels: Labels, metric: str) -> tuple[str, int, str]:
         return "value", 0, "the labels are numbers"
     if len(shown.values.columns) > 1:
         if wants == "labels" or (not wants and labels.task == "multilabel" and cells and cells <= {"0", "1"}):
-            return "flags", 0, f"{len(shown.values.columns)} columns of 0 and 1"
-        return "columns", 0, f"{len(shown.values.columns)} columns of numbers"
+            return "flags", 0, f"{counted(len(shown.values.columns), 'column')} of 0 and 1"
+        return "columns", 0, f"{counted(len(shown.values.columns), 'column')} of numbers"
     if metric.startswith(("map@", "top")) and _at(metric) > 1:
         return "ranking", 0, f"{metric} wants the best classes in order"
     if labels.task == "multilabel":
@@ -229,9 +230,8 @@ def _columns_classes(columns: Sequence[str], classes: Sequence[str], findings: F
         if len(by_name) == len(classes) and {bring(column) for column in columns} >= set(by_name):
             unseen = [column for column in columns if bring(column) not in by_name]
             if unseen:
-                findings.notes.append(
-                    f"no training sample is {', '.join(unseen[:5])}: probability 0 in these {len(unseen)} columns"
-                )
+                these = "this column" if len(unseen) == 1 else f"these {len(unseen)} columns"
+                findings.notes.append(f"no training sample is {', '.join(unseen[:5])}: probability 0 in {these}")
             return tuple(by_name.get(bring(column), "") for column in columns)
     numbers = [re.sub(r"\D", "", column) for column in columns]
     by_number = {re.sub(r"\D", "", name): name for name in classes}

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from competition.console import counted
 from competition.errors import CompetitionError
 from competition.raw import folders
 from competition.raw.forms import Shown
@@ -32,7 +33,9 @@ def read_test(
         rows = _complete(reader, sample, listed)
     ids = rows.table[rows.id_column]
     if len(repeated := ids[ids.duplicated()]):
-        raise CompetitionError(f"{rows.name}: {len(repeated)} ids stand there twice, first {repeated.iloc[0]!r}")
+        raise CompetitionError(
+            f"{rows.name}: {counted(len(repeated), 'id stands', 'ids stand')} there twice, first {repeated.iloc[0]!r}"
+        )
     match = reader.index.match(rows.files, "test", folders.given_folder(reader.source, reader.params, "test"))
     tell_folder(reader, "test", match)
     problems = reader.findings.test_problems
@@ -66,8 +69,9 @@ def _complete(reader: Reader, sample: Rows, listed: Rows) -> Rows:
         reader.findings.notes.append(f"the rows of the submission are those of {listed.name}")
         return _as_shown(reader, sample, listed)
     raise CompetitionError(
-        f"{sample.name} lists {len(shown)} images and {listed.name} {len(wanted)}, not the same; set data.test_table "
-        "to none if the sample submission is right, or data.sample_submission to none if the test table is"
+        f"{sample.name} lists {counted(len(shown), 'image')} and {listed.name} {len(wanted)}, not the same; set "
+        "data.test_table to none if the sample submission is right, or data.sample_submission to none if the test "
+        "table is"
     )
 
 
@@ -88,8 +92,8 @@ def _as_shown(reader: Reader, sample: Rows, listed: Rows) -> Rows:
                 reader.findings.notes.append(f"the ids of {listed.name} are written {how}, as in {sample.name}")
             return Rows(listed.name, table, listed.id_column, listed.file_column, listed.files, listed.linked)
     raise CompetitionError(
-        f"{sample.name} shows {len(shown)} ids, as {min(shown)!r}, and {listed.name} writes them in another way, as "
-        f"{ids.iloc[0]!r}; set data.test_table to none, or mend one of the two"
+        f"{sample.name} shows {counted(len(shown), 'id')}, as {min(shown)!r}, and {listed.name} writes them in another "
+        f"way, as {ids.iloc[0]!r}; set data.test_table to none, or mend one of the two"
     )
 
 
@@ -102,7 +106,7 @@ def _read_test_folder(reader: Reader) -> pd.DataFrame:
             "nor a folder called test; set data.test_table or data.test_folder in params.yaml"
             f"{told_split(reader.tables)}"
         )
-    why = f"holds {len(files):,} images"
+    why = f"holds {counted(len(files), 'image')}"
     surety: Surety = "likely"
     if reader.params.test_folder != "auto":
         surety = "given"

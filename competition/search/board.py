@@ -7,7 +7,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from competition.console import say
+from competition.console import counted, say
 from competition.search.outcomes import Attempt, Search, best
 from competition.search.points import most_trials
 from competition.search.schedule import seconds_added
@@ -78,7 +78,7 @@ class Board:
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
     def _table(self, left: str) -> Table:
-        table = Table(title=f"{len(self._tried)} trials of {self._most}, {left} left")
+        table = Table(title=f"{counted(len(self._tried), 'trial')} of {self._most}, {left} left")
         for heading in ("trial", *self._paths, self._metric, "best so far"):
             table.add_column(heading)
         for row in self._rows[-SHOWN_ROWS:]:

@@ -10,6 +10,7 @@ from statistics import fmean
 
 import numpy as np
 
+from competition.console import counted
 from competition.errors import CompetitionError
 from competition.parallel import cores
 from competition.params import TrainParams, TuneParams
@@ -65,7 +66,7 @@ class Forecast:
         at_a_time = f", {self.workers} at a time," if self.workers > 1 else ""
         again = f" and {self.finalists} finalists x {_told(self.finalist_seconds)}" if self.finalists else ""
         return (
-            f"at most {self.trials} trials{at_a_time} x {_told(self.seconds)} ({_told(self.seconds_low)} to "
+            f"at most {counted(self.trials, 'trial')}{at_a_time} x {_told(self.seconds)} ({_told(self.seconds_low)} to "
             f"{_told(self.seconds_high)}){again} = about {_told(self.total_seconds)} on this CPU; "
             f"{self.bytes / 1e6:,.1f} MB"
         )

@@ -6,7 +6,7 @@ import numpy as np
 
 from competition.arrays import open_array
 from competition.artifacts import check_space, fingerprint, read_samples, require, stage_folder, write_json
-from competition.console import say
+from competition.console import counted, say
 from competition.layout import POLICY, PREVIEW, pixels, view
 from competition.params import AugmentParams
 from competition.pictures import Line, write_sheet
@@ -49,7 +49,7 @@ def augment(params: AugmentParams, *, prepared: Path, out: Path, seed: int) -> N
     policy = Policy(params.policy, images.shape[1:])
     with stage_folder(out) as folder:
         wanted_bytes = params.views * images.nbytes
-        say(f"augment: {params.views} views of {len(train):,} samples are {wanted_bytes / 1e6:,.1f} MB")
+        say(f"augment: {counted(params.views, 'view')} of {len(train):,} samples are {wanted_bytes / 1e6:,.1f} MB")
         check_space(folder, wanted_bytes)
         sample_ids = [""] * len(images)
         for row, sample_id in zip(train["row"], train["sample_id"], strict=True):

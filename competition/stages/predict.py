@@ -12,7 +12,7 @@ import pandas as pd
 from competition import backend, inference
 from competition.arrays import open_array
 from competition.artifacts import check_space, read_json, read_samples, require, stage_folder, write_csv
-from competition.console import progress_bar, say
+from competition.console import counted, progress_bar, say
 from competition.decisions import Decision
 from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.images import ImageSpec, write_images
@@ -74,7 +74,7 @@ def predict(params: PredictParams, *, prepared: Path, trained: Path, out: Path, 
             refused = error
     if refused:
         raise refused
-    say(f"predict: {len(test):,} rows in {out / SUBMISSION}")
+    say(f"predict: {counted(len(test), 'row')} in {out / SUBMISSION}")
 
 
 def _check_same(contract: dict[str, Any], other: dict[str, Any], trained: Path, prepared: Path) -> None:
@@ -138,7 +138,7 @@ def _predict_source(
     decoded = write_images(files, source.read, folder / pixels("test"), spec, "decode")
     if decoded.unreadable:
         raise MistakesError(
-            f"{source.path} has {len(decoded.unreadable)} unreadable images; take them out or mend them:",
+            f"{source.path} has {counted(len(decoded.unreadable), 'unreadable image')}; take them out or mend them:",
             list(decoded.unreadable.values()),
             shown=SHOWN_SAMPLES,
         )
@@ -149,7 +149,7 @@ def _predict_source(
     write(folder / SUBMISSION, fill(probabilities, form, target, Decision.from_json(contract["decision"])), form)
     gate(folder / SUBMISSION, list(probabilities.index), form, target)
     (folder / SUBMISSION).replace(out)
-    say(f"predict: {len(files):,} rows in {out}")
+    say(f"predict: {counted(len(files), 'row')} in {out}")
 
 
 @dataclass(frozen=True)

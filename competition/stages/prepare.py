@@ -13,7 +13,7 @@ import pandas as pd
 from competition.arrays import open_array
 from competition.artifacts import check_space, file_digest, stage_folder, write_csv, write_json
 from competition.audit import find_duplicates
-from competition.console import say
+from competition.console import counted, say
 from competition.errors import SHOWN_SAMPLES, CompetitionError, MistakesError
 from competition.images import Decoded, ImageSpec, write_images
 from competition.layout import ALIKE, CONTRACT, OVERVIEW, REPORT, SAMPLES, UNPACKED, pixels
@@ -286,9 +286,10 @@ def _report(
     reviewed: Review,
 ) -> dict[str, Any]:
     counts = _counts(target, truth)
-    rare = [f"class {name!r} has {count} samples, fewer than the {folds} folds"
+    rare = [f"class {name!r} has {counted(count, 'sample')}, fewer than the {folds} folds"
             for name, count in counts.items() if count < folds]  # fmt: skip
-    missing = [f"class {name!r} has {count} samples; if it means that they have no label, take their rows out"
+    missing = [f"class {name!r} has {counted(count, 'sample')}; if it means that they have no label, take their rows "
+               "out"
                for name, count in counts.items() if name in MISSING]  # fmt: skip
     report: dict[str, Any] = {
         "task": target.task,
@@ -317,7 +318,9 @@ def _straddling(samples: pd.DataFrame) -> list[str]:
     grouped = samples[(samples["split"] == "train") & (samples["group"] != "")]
     apart = grouped.groupby("group")["fold"].nunique()
     count = int((apart > 1).sum())
-    return [f"the given folds take {count} groups of like samples apart, first {apart.idxmax()!r}"] if count else []
+    if not count:
+        return []
+    return [f"the given folds take {counted(count, 'group')} of like samples apart, first {apart.idxmax()!r}"]
 
 
 def _uneven(samples: pd.DataFrame, folds: int) -> list[str]:
@@ -367,7 +370,7 @@ def _overview(folder: Path, train: pd.DataFrame, target: Target, truth: np.ndarr
     for title, members in _overview_lines(target, truth):
         rows = train["row"].to_numpy()[members]
         spread = np.unique(np.linspace(0, len(rows) - 1, min(SHOWN_IMAGES, len(rows))).astype(int))
-        lines.append(Line(f"{title}\n{len(rows):,} images", [images[row] for row in rows[spread]]))
+        lines.append(Line(f"{title}\n{counted(len(rows), 'image')}", [images[row] for row in rows[spread]]))
     write_sheet(folder / OVERVIEW, lines)
 
 
@@ -402,10 +405,10 @@ def _tell(report: dict[str, Any], competition: Competition, reviewed: Review) ->
         if len(report[key]) > SHOWN_SAMPLES:
             say(f"  {what}: and {len(report[key]) - SHOWN_SAMPLES} more, see {REPORT}")
     _tell_images(report)
-    classes = f"{len(report['classes'])} classes, " if report["classes"] else ""
+    classes = f"{counted(len(report['classes']), 'class', 'classes')}, " if report["classes"] else ""
     say(
         f"prepare: {counts['train']:,} training and {counts['test']:,} test samples, {classes}"
-        f"{len(report['problems'] + report['test_problems'])} problems"
+        f"{counted(len(report['problems'] + report['test_problems']), 'problem')}"
     )
 
 

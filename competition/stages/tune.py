@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from competition import backend
 from competition.arrays import open_array
 from competition.artifacts import read_json, read_samples, require, stage_folder, write_csv
-from competition.console import say
+from competition.console import counted, say
 from competition.errors import CompetitionError
 from competition.layout import (
     CONTRACT,
@@ -108,7 +108,8 @@ def tune(
         told_before = _forecast(params, training, prepared)
         say(f"tune: {told_before or 'no forecast, for no model drawn can be built, or its shapes told without Keras'}")
         if results.known:
-            say(f"tune: up to {results.known} trainings are known from before, and take no time")
+            known = counted(results.known, "training is", "trainings are")
+            say(f"tune: up to {known} known from before and not repeated")
         address = Address.read(listen) if listen else None
         trials, passed_over = _search(plan, recipe, training, results, metric.name, is_alone, address, here)
         tried, repeated = split(plan, trials)
@@ -313,8 +314,9 @@ def _choose(
         )
     scored = best(plan, tried)
     if not scored:
+        failed = "the one trial" if len(tried) == 1 else f"all {len(tried)} trials"
         raise CompetitionError(
-            f"all {len(tried)} trials failed, the first because of {tried[0].reason}; change tune.space, "
+            f"{failed} failed, the first because of {tried[0].reason}; change tune.space, "
             "or the values it does not vary"
         )
     ranked = _ranked(plan, finalists)
@@ -373,6 +375,7 @@ def _remarks(
             f"{passed_over[0]}"
         )
     if len(tried) < params.max_trials:
-        why = f"{params.minutes} minutes were over" if is_late(plan, tried) else "no other point was found"
-        told.append(f"{why} after {len(tried)} trials of {params.max_trials}")
+        late = f"{counted(params.minutes, 'minute was', 'minutes were')} over"
+        why = late if is_late(plan, tried) else "no other point was found"
+        told.append(f"{why} after {counted(len(tried), 'trial')} of {params.max_trials}")
     return told
