@@ -172,7 +172,7 @@ def test_what_fits_nothing_is_refused(given: dict[str, Any], told: str) -> None:
         (
             {"answers": {"ant": ["0"], "emu": ["0"], "bee": ["0"], "cow": ["0"]}},
             "likely",
-            "probability 0 in these 1 col",
+            "probability 0 in this column",
         ),
         (
             {"answers": {"t": ["ant bee"]}, "task": "multilabel", "metric": "log_loss"},

@@ -679,7 +679,7 @@ def test_a_submission_is_written_as_the_sample_is(tmp_path: Path, delimiter: str
     head = f"Image{delimiter}Class\n" if header else ""
     assert path.read_text() == f"{head}{first}{delimiter}1e5\nc{delimiter}NA\n"
     assert Form.from_json(shape.to_json()) == shape
-    with pytest.raises(MistakesError, match="1 ids of the competition are missing"):
+    with pytest.raises(MistakesError, match="the submission lacks 1 id of the competition"):
         gate(path, ["a b", "c", "d"], shape, TARGET)
 
 
