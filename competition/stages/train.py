@@ -97,8 +97,6 @@ def train(
     if not isinstance(values, dict):
         raise CompetitionError(f"{tuned / HYPERPARAMETERS} holds no values; run 'compete tune' again")
     recipe = overlay(recipe, values)
-    if told := _few_steps(recipe.train, training_set.folds):
-        warn(told)
     backend.start(threads, recipe.train.deterministic)
     parameters = {"seed": seed, **recipe.model_dump(mode="json", exclude={"train": {"folds"}})}
     inputs = [prepared / SAMPLES, prepared / CONTRACT, prepared / pixels("train"), augmented / POLICY, *recipe.files]
@@ -121,6 +119,8 @@ def train(
     if "decided" in results:
         told = "which is kept" if kept else "no better, so it is left out"
         say(f"train: {metric} with {decision.kind} fitted on the other folds {results['decided']}, {told}")
+    if few := _few_steps(recipe.train, training_set.folds):
+        warn(few)
 
 
 def _few_steps(params: TrainParams, folds: np.ndarray) -> str:
