@@ -131,7 +131,8 @@ def test_one_mistake_is_told_once(tmp_path: Path, old: str, new: str) -> None:
 
 def test_a_range_of_any_length_is_read(tmp_path: Path) -> None:
     high = 10**30
-    load(changed(tmp_path, ("{choice: [16, 24, 32]}", f"{{int: [1, {high}]}}")))
+    space = load(changed(tmp_path, ("{choice: [16, 24, 32]}", f"{{int: [1, {high}]}}"))).tune.space
+    assert space["model.filters"].integer == (1, high)
 
 
 @pytest.mark.parametrize(("network", "hint"), [

@@ -105,7 +105,7 @@ def read_folders(
     if masks:
         findings.notes.append(f"{len(masks):,} images are masks of others, by their names, as {min(masks)}: not used")
     train_images = [image for image in train_images if image not in masks]
-    inside = _inside(tops, train_images)
+    inside = [(top, image) for image in train_images for top in tops if is_in(image, top)]
     below = [(image, _below(image, top)) for top, image in inside]
     column = params.label_column
     place = column if column in PLACES else _place(below, known)
@@ -213,10 +213,6 @@ def _in_class(image: str) -> tuple[str, str]:
     """Return the folder above an image's own, and its name."""
     folder, _, name = image.rpartition("/")
     return folder.rpartition("/")[0], name
-
-
-def _inside(tops: list[str], images: Sequence[str]) -> list[tuple[str, str]]:
-    return [(top, image) for image in images for top in tops if is_in(image, top)]
 
 
 def _below(image: str, top: str) -> str:

@@ -88,10 +88,10 @@ def show(table: pd.DataFrame, id_column: str, delimiter: str = ",", header: bool
     """Tell the columns of a sample submission apart."""
     others = [column for column in table.columns if column != id_column]
     firsts = {column: consecutive(table[column]) for column in others if column.lower() in COUNTERS}
-    counted = next((column for column, first in firsts.items() if first is not None), None)
-    answers = table[[column for column in others if column != counted]]
-    counter = None if counted is None else firsts[counted]
-    return Shown(tuple(table.columns), id_column, counter, counted or "", answers, delimiter, header)
+    counter_column = next((column for column, first in firsts.items() if first is not None), None)
+    answers = table[[column for column in others if column != counter_column]]
+    counter = None if counter_column is None else firsts[counter_column]
+    return Shown(tuple(table.columns), id_column, counter, counter_column or "", answers, delimiter, header)
 
 
 def find_form(shown: Shown, labels: Labels, params: DataParams, metric: str, findings: Findings) -> Form:
